@@ -1,0 +1,1 @@
+"""The local verifier: pure, with stable step ids."""

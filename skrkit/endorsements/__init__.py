@@ -1,0 +1,1 @@
+"""AMD's certificates and the roots they are held against."""

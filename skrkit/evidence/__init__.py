@@ -1,0 +1,1 @@
+"""What the attester says: bytes to models, no trust."""

@@ -1,0 +1,1 @@
+"""Recognise what is given, and open it."""

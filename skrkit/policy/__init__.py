@@ -1,0 +1,1 @@
+"""Release policies: parse, encode, evaluate, explain."""

@@ -1,0 +1,1 @@
+"""Steps 1 to 3: identity, access, key."""

@@ -1,0 +1,1 @@
+"""The release of a key: request, signed response, key_hsm envelope, unwrap, flow."""

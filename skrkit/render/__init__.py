@@ -1,0 +1,1 @@
+"""Model to view: rich in the terminal, from one description."""

@@ -1,0 +1,127 @@
+"""The sandbox's state: JSON documents in one SQLite file. An acknowledged write survives a killed process."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from skrkit.errors import ServiceError
+
+SCHEMA_VERSION = 1
+
+Document = dict[str, Any]
+"""A JSON object. Bytes are stored as base64 or PEM text by whoever owns the document."""
+
+
+class Store:
+    """Documents by kind and id, in one SQLite file in WAL mode. Safe for use from several threads.
+
+    A document is always written whole. `transaction()` makes several writes one: all of them or none.
+    Raises `ServiceError` if the file cannot be opened or written (a full disk, a state of another version).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._depth = 0
+        try:
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")  # enough for a killed process; a power cut may lose the last
+            self._prepare()
+        except sqlite3.Error as cause:
+            raise self._failure("open", cause) from cause
+
+    def _prepare(self) -> None:
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, SCHEMA_VERSION):
+            raise ServiceError(
+                what="sandbox state version",
+                where=str(self.path),
+                expected=str(SCHEMA_VERSION),
+                found=str(version),
+                fix="skrkit sandbox reset --yes   (this version cannot read that state)",
+            )
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS documents"
+            " (kind TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID"
+        )
+        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+
+    def _failure(self, verb: str, cause: sqlite3.Error) -> ServiceError:
+        return ServiceError(
+            what=f"sandbox state {verb}",
+            where=str(self.path),
+            expected="a writable SQLite file",
+            found=str(cause),
+            fix="Free some disk space and check the folder's permissions; nothing that was acknowledged is lost.",
+            code="StateUnavailable",
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make every write inside one: all of them are kept, or on an exception none. Nests."""
+        with self._lock:
+            outermost = self._depth == 0
+            self._depth += 1
+            try:
+                if outermost:
+                    self._run("BEGIN IMMEDIATE")
+                yield
+                if outermost:
+                    self._run("COMMIT")
+            except BaseException:
+                if outermost and self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth -= 1
+
+    def _run(self, sql: str, *values: str | int) -> sqlite3.Cursor:
+        try:
+            return self._db.execute(sql, values)
+        except sqlite3.Error as cause:
+            raise self._failure("read or write", cause) from cause
+
+    def get(self, kind: str, key: str) -> Document | None:
+        """Return the document, or None."""
+        with self._lock:
+            row = self._run("SELECT body FROM documents WHERE kind=? AND id=?", kind, key).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def put(self, kind: str, key: str, body: Document) -> None:
+        """Write the document whole, whether or not it was there."""
+        text = json.dumps(body, separators=(",", ":"))
+        with self._lock:
+            self._run("INSERT OR REPLACE INTO documents VALUES (?,?,?)", kind, key, text)
+
+    def delete(self, kind: str, key: str) -> bool:
+        """Remove the document; return whether it was there."""
+        with self._lock:
+            return self._run("DELETE FROM documents WHERE kind=? AND id=?", kind, key).rowcount > 0
+
+    def list(self, kind: str, prefix: str = "", *, after: str = "", limit: int = -1) -> list[tuple[str, Document]]:
+        """Return `(id, document)` whose id starts with `prefix` and comes after `after`, in order of id.
+
+        `limit` is the most to return; -1 is all.
+        """
+        with self._lock:
+            rows = self._run(
+                "SELECT id, body FROM documents WHERE kind=? AND id>=? AND id<? AND id>? ORDER BY id LIMIT ?",
+                kind,
+                prefix,
+                prefix + "\U0010ffff",
+                after,
+                limit,
+            ).fetchall()
+        return [(key, json.loads(body)) for key, body in rows]
+
+    def close(self) -> None:
+        """Close the file. The store cannot be used afterwards."""
+        with self._lock:
+            self._db.close()

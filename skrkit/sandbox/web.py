@@ -1,0 +1,96 @@
+"""HTTP pieces that the sandbox's services share: bounded JSON bodies, Azure's error shape, request ids."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+MAX_BODY_BYTES = 1 << 20
+
+
+class AzureError(Exception):
+    """An answer in Azure's error shape: `{"error": {"code", "message", "innererror"?}}`. `app` turns it into a response.
+
+    `headers` are added to the answer (`WWW-Authenticate`, `Retry-After`). `flat` gives the shape of OAuth and IMDS:
+    `{"error": code, "error_description": message}`.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        inner: str = "",
+        headers: Mapping[str, str] | None = None,
+        flat: bool = False,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(f"{status} {code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+        self.inner = inner
+        self.headers = dict(headers or {})
+        self.flat = flat
+        self.extra = dict(extra or {})
+
+    def response(self) -> Response:
+        """Return the HTTP response."""
+        if self.flat:
+            body: dict[str, Any] = {"error": self.code, "error_description": self.message, **self.extra}
+        else:
+            error: dict[str, Any] = {"code": self.code, "message": self.message, **self.extra}
+            if self.inner:
+                error["innererror"] = {"code": self.inner}
+            body = {"error": error}
+        return JSONResponse(body, self.status, headers=self.headers)
+
+
+async def azure_error(_request: Request, error: Exception) -> Response:
+    """Return the response of an `AzureError`: the exception handler that every service's app installs."""
+    assert isinstance(error, AzureError)
+    return error.response()
+
+
+async def body_bytes(request: Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
+    """Return the request's body. Raises `AzureError` 413 beyond `limit` bytes, before reading all of it."""
+    read = bytearray()
+    async for chunk in request.stream():
+        read += chunk
+        if len(read) > limit:
+            raise AzureError(413, "RequestEntityTooLarge", f"The request body is larger than {limit} bytes.")
+    return bytes(read)
+
+
+async def json_body(request: Request, *, code: str = "BadParameter", limit: int = MAX_BODY_BYTES) -> dict[str, Any]:
+    """Return the request's body as a JSON object. Raises `AzureError` 400 with `code` for anything else."""
+    raw = await body_bytes(request, limit=limit)
+    try:
+        value = json.loads(raw or b"{}")
+    except (ValueError, RecursionError) as cause:
+        raise AzureError(400, code, f"The request body is not valid JSON: {cause}.") from None
+    if not isinstance(value, dict):
+        raise AzureError(400, code, "The request body must be a JSON object.")
+    return value
+
+
+def door(request: Request) -> str | None:
+    """Return the resource id, lower case, of the VM whose door the request came through; None for the outer door."""
+    name = request.scope.get("state", {}).get("vm")
+    return str(name) if name else None
+
+
+def host(request: Request) -> str:
+    """Return the host name that the client asked for, lower case, without a port."""
+    return (request.url.hostname or "").lower()
+
+
+def new_request_id() -> str:
+    """Return a fresh id for `x-ms-request-id`."""
+    return str(uuid.uuid4())

@@ -1,0 +1,50 @@
+"""What every service of the sandbox shares: state, clock, certificates, machines. Handed to each `app(world)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from skrkit.sandbox.machine import Machines
+    from skrkit.sandbox.silicon import Silicon
+    from skrkit.sandbox.store import Store
+    from skrkit.sandbox.tls import TlsAuthority
+
+REGION = "westeurope"  # where a resource is when nobody says
+
+
+def utc_now() -> datetime:
+    """Return the time, aware, in UTC: the sandbox's clock unless a test brings its own."""
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class World:
+    """One sandbox. Services keep all that must survive in `store`; `cache` is for what can be made again."""
+
+    home: Path
+    store: Store
+    tls: TlsAuthority
+    silicon: Silicon
+    machines: Machines
+    now: Callable[[], datetime] = utc_now
+    cache: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def tenant(self) -> str:
+        """The tenant id, a lower-case GUID."""
+        return self.setting("tenant")
+
+    @property
+    def subscription(self) -> str:
+        """The subscription id, a lower-case GUID."""
+        return self.setting("subscription")
+
+    def setting(self, name: str) -> str:
+        """Return a value of the document `settings/cast`, written once when the sandbox is made."""
+        cast = self.store.get("settings", "cast") or {}
+        return str(cast[name])

@@ -1,0 +1,1 @@
+"""Attestation tokens: decode, verify, and what each claim means."""

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from skrkit.errors import ParseError
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """A value that `json.dumps` takes as it is. Bytes are lower-case hex text in it, unless a format says otherwise."""
 
 Endian: TypeAlias = Literal["little", "big"]

@@ -14,7 +14,7 @@ MAX_BODY_BYTES = 1 << 20
 
 
 class AzureError(Exception):
-    """An answer in Azure's error shape: `{"error": {"code", "message", "innererror"?}}`. `app` turns it into a response.
+    """An answer in Azure's shape, `{"error": {"code", "message", "innererror"?}}`; `app` makes it a response.
 
     `headers` are added to the answer (`WWW-Authenticate`, `Retry-After`). `flat` gives the shape of OAuth and IMDS:
     `{"error": code, "error_description": message}`.

@@ -1,0 +1,225 @@
+"""The switch between two worlds: the sandbox and Azure. Every service client takes a `Cloud` and cannot tell which.
+
+`connect()` gives the sandbox, `connect("azure")` the real cloud. `Cloud.enter(vm)` is the same world seen from inside
+a confidential VM: its managed identity, its IMDS, its vTPM. Only this file reaches the sandbox, and only when asked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from skrkit.errors import ServiceError, UsageError
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+    from azure.core.pipeline.transport import HttpTransport
+    from cryptography import x509
+
+    from skrkit.endorsements.roots import TrustRoots
+    from skrkit.tpm.client import Exchange, Tpm
+
+World = Literal["sandbox", "azure"]
+
+LINUX_TPM = "/dev/tpmrm0"
+LINUX_EVENT_LOG = Path("/sys/kernel/security/tpm0/binary_bios_measurements")
+MAX_EVENT_LOG_BYTES = 1 << 20  # a real log is 30 to 60 kB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoints:
+    """The names that one Azure cloud uses. Bare hosts and suffixes; URLs are made from them."""
+
+    login: str = "login.microsoftonline.com"
+    management: str = "management.azure.com"
+    vault_suffix: str = "vault.azure.net"
+    attest_suffix: str = "attest.azure.net"
+    imds: str = "http://169.254.169.254"
+
+    def vault_url(self, vault: str) -> str:
+        """Return the base URL of a vault by its name."""
+        return f"https://{vault}.{self.vault_suffix}"
+
+
+PUBLIC = Endpoints()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """One world, from one place in it. Made by `connect`, `Cloud.azure` or `Cloud.sandbox`, and by `enter`.
+
+    `vm` is the machine whose inside this is, or None outside. `tpm_spec` is what `open_transport` takes.
+    """
+
+    world: World
+    tenant: str
+    subscription: str
+    endpoints: Endpoints = PUBLIC
+    vm: str | None = None
+    proxy: str | None = None
+    ca_file: Path | None = None
+    tpm_spec: str = ""
+    event_log: Path | None = None
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC), repr=False)
+    make_credential: Callable[[dict[str, Any]], TokenCredential] = field(repr=False)
+    enter_vm: Callable[[Cloud, str], Cloud] = field(repr=False)
+    load_amd_roots: Callable[[], TrustRoots] = field(repr=False)
+
+    @classmethod
+    def sandbox(cls, *, home: Path | None = None) -> Cloud:
+        """Return the sandbox, started if it does not run, seen by the operator. Needs no account."""
+        from skrkit.sandbox.client import sandbox_cloud
+
+        return sandbox_cloud(cls, home)
+
+    @classmethod
+    def azure(cls, *, tenant: str = "", subscription: str = "") -> Cloud:
+        """Return the real Azure public cloud. Reads AZURE_TENANT_ID and AZURE_SUBSCRIPTION_ID where not given.
+
+        Outside a CVM the credential is `DefaultAzureCredential`; inside (`enter`), the VM's managed identity.
+        """
+        return cls(
+            world="azure",
+            tenant=tenant or os.environ.get("AZURE_TENANT_ID", ""),
+            subscription=subscription or os.environ.get("AZURE_SUBSCRIPTION_ID", ""),
+            make_credential=_default_credential,
+            enter_vm=_enter_this_machine,
+            load_amd_roots=_amd_roots,
+        )
+
+    def enter(self, vm: str) -> Cloud:
+        """Return this world seen from inside the VM. In Azure that must be this machine, or it is a `UsageError`."""
+        return self.enter_vm(self, vm)
+
+    def credential(self) -> TokenCredential:
+        """Return a credential of the operator, or of the VM's managed identity inside one."""
+        return self.make_credential(self.client_options())
+
+    def client_options(self, transport: HttpTransport[Any, Any] | None = None) -> dict[str, Any]:
+        """Return the keyword arguments that direct any azure-core client into this world; none for Azure itself."""
+        options: dict[str, Any] = {}
+        if transport is not None:
+            options["transport"] = transport
+        if self.proxy:
+            options |= {"proxies": {"http": self.proxy, "https": self.proxy}, "use_env_settings": False}
+        if self.ca_file:
+            options["connection_verify"] = str(self.ca_file)
+        return options
+
+    def amd_roots(self) -> TrustRoots:
+        """Return the AMD roots that evidence of this world is held against: AMD's own, or the sandbox's."""
+        return self.load_amd_roots()
+
+    def release_roots(self) -> Sequence[x509.Certificate]:
+        """Return the certificates that may stand at the top of a release response's `x5c`.
+
+        The sandbox's private CA, or what this system trusts. Raises `ServiceError` if the system's file is not found.
+        """
+        from cryptography import x509
+
+        path = self.ca_file or _system_ca_file()
+        return x509.load_pem_x509_certificates(path.read_bytes())
+
+    def open_tpm(self, *, on_exchange: Callable[[Exchange], None] | None = None) -> Tpm:
+        """Return a client of this VM's vTPM. Raises `UsageError` outside a VM."""
+        from skrkit.tpm.client import Tpm
+        from skrkit.tpm.transport import open_transport
+
+        if not self.tpm_spec:
+            raise _outside("the vTPM")
+        return Tpm(open_transport(self.tpm_spec), on_exchange=on_exchange)
+
+    def read_event_log(self) -> bytes:
+        """Return the TCG boot event log as the kernel gives it. Raises `UsageError` outside a VM or without rights."""
+        if self.event_log is None:
+            raise _outside("the boot event log")
+        try:
+            with self.event_log.open("rb") as log:
+                return log.read(MAX_EVENT_LOG_BYTES)
+        except OSError as cause:
+            raise UsageError(
+                what="boot event log",
+                where=str(self.event_log),
+                expected="a readable file",
+                found=str(cause.strerror),
+                fix="Run as root: the kernel shows this log to nobody else.",
+            ) from cause
+
+
+def connect(world: World = "sandbox") -> Cloud:
+    """Return the sandbox, or the real cloud for "azure". Raises `UsageError` for any other word."""
+    if world == "sandbox":
+        return Cloud.sandbox()
+    if world == "azure":
+        return Cloud.azure()
+    raise UsageError(
+        what="cloud", where="connect()", expected='"sandbox" or "azure"', found=repr(world), fix='connect("sandbox")'
+    )
+
+
+def _outside(wanted: str) -> UsageError:
+    return UsageError(
+        what=wanted,
+        where="this side of the cloud",
+        expected="to be inside a confidential VM",
+        found="outside of one",
+        fix='Use cloud.enter("<vm name>"), or run step 4 inside the VM itself.',
+    )
+
+
+def _amd_roots() -> TrustRoots:
+    from skrkit.endorsements.roots import AMD_ROOTS
+
+    return AMD_ROOTS
+
+
+def _default_credential(options: dict[str, Any]) -> TokenCredential:
+    from azure.identity import DefaultAzureCredential
+
+    return DefaultAzureCredential(**options)
+
+
+def managed_identity(options: dict[str, Any]) -> TokenCredential:
+    """Return the credential of the VM that this code runs in."""
+    from azure.identity import ManagedIdentityCredential
+
+    return ManagedIdentityCredential(**options)
+
+
+def _enter_this_machine(cloud: Cloud, vm: str) -> Cloud:
+    on_windows = os.name == "nt"
+    if not on_windows and not Path(LINUX_TPM).exists():
+        raise UsageError(
+            what="the vTPM",
+            where=LINUX_TPM,
+            expected="the device of an Azure confidential VM",
+            found="no such device: this machine is not the VM, or has no vTPM",
+            fix=f"Copy skrkit into {vm} and run step 4 there: skrkit walkthrough --cloud azure --step 4",
+        )
+    return replace(
+        cloud,
+        vm=vm,
+        tpm_spec="tbs:" if on_windows else f"device:{LINUX_TPM}",
+        event_log=None if on_windows else LINUX_EVENT_LOG,
+        make_credential=managed_identity,
+    )
+
+
+def _system_ca_file() -> Path:
+    import ssl
+
+    paths = ssl.get_default_verify_paths()
+    for candidate in (paths.cafile, paths.openssl_cafile, "/etc/ssl/certs/ca-certificates.crt"):
+        if candidate and Path(candidate).is_file():
+            return Path(candidate)
+    raise ServiceError(
+        what="trusted certificates",
+        where="this system",
+        expected="a PEM file of certificate authorities",
+        found="none",
+        fix="Set SSL_CERT_FILE to your system's bundle of certificate authorities.",
+    )

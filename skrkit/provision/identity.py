@@ -1,0 +1,123 @@
+"""Step 1: the confidential VM gets a system-assigned managed identity, and asks IMDS for a token as that identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from skrkit.artefact import Artefact, Collector, Show
+from skrkit.errors import ServiceError
+from skrkit.services.azure_errors import azure_call
+
+if TYPE_CHECKING:
+    from skrkit.cloud import Cloud
+    from skrkit.provision.stage import Stage
+    from skrkit.services.recording import HttpExchange
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A VM's system-assigned identity. `object_id` is what access is granted to."""
+
+    object_id: str
+    tenant_id: str
+    artefacts: tuple[Artefact, ...]
+
+
+def enable(cloud: Cloud, stage: Stage, *, show: Show | None = None) -> Identity:
+    """Return the VM's system-assigned identity, switched on if it was off. The caller is the operator.
+
+    Needs Virtual Machine Contributor on the VM. Raises `ServiceError` when Resource Manager refuses.
+    """
+    from skrkit.services import arm
+
+    made = Collector(1, show)
+    with azure_call(f"identity of VM {stage.vm}"), arm.compute(cloud) as compute:
+        before = compute.virtual_machines.get(stage.resource_group, stage.vm).as_dict()
+        made.add(
+            "vm-before",
+            "The VM before: no identity",
+            before,
+            proves="Resource Manager knows this VM as confidential, and no one can sign in as it yet.",
+            next="Its resource id, to switch the identity on.",
+        )
+        if not principal_of(before):
+            compute.virtual_machines.begin_update(
+                stage.resource_group, stage.vm, {"identity": {"type": "SystemAssigned"}}
+            ).result()
+        after = compute.virtual_machines.get(stage.resource_group, stage.vm).as_dict()
+    made.add(
+        "vm-after",
+        "The VM after: an identity of its own",
+        after,
+        proves="Entra ID made a service principal that lives and dies with this VM; no password exists.",
+        next="identity.principalId, which step 2 grants access to.",
+    )
+    object_id = principal_of(after)
+    if not object_id:
+        raise ServiceError(
+            what="identity of the VM",
+            where=f"{stage.vm} /identity/principalId",
+            expected="an object id",
+            found="nothing",
+            fix=f"az vm identity assign --resource-group {stage.resource_group} --name {stage.vm}",
+        )
+    tenant_id = str(after["identity"].get("tenantId", cloud.tenant))
+    made.add(
+        "identity-object-id",
+        "The identity's object id",
+        {"principalId": object_id, "tenantId": tenant_id},
+        proves="This id, and nothing else, is what Key Vault will look for in its grants.",
+        next="The object id goes into the grant of step 2.",
+    )
+    return Identity(object_id=object_id, tenant_id=tenant_id, artefacts=tuple(made.made))
+
+
+def principal_of(vm: dict[str, Any]) -> str:
+    """Return the object id of the system-assigned identity in a VM resource, or an empty text."""
+    return str((vm.get("identity") or {}).get("principalId") or "")
+
+
+def request_token(inside: Cloud, *, show: Show | None = None) -> tuple[Artefact, ...]:
+    """Return what IMDS gives to a program in the VM: the request as sent, and the access token, decoded.
+
+    The token itself is a secret and becomes no artefact. Raises `ServiceError` when IMDS refuses.
+    """
+    from azure.core.exceptions import AzureError, ClientAuthenticationError
+
+    from skrkit.cloud import managed_identity
+    from skrkit.services.recording import RecordingTransport
+    from skrkit.token.decode import decode_jwt
+
+    made = Collector(1, show)
+    exchanges: list[HttpExchange] = []
+    options = inside.client_options()
+    credential = managed_identity(options | {"transport": RecordingTransport(exchanges.append)})
+    scope = f"https://{inside.endpoints.vault_suffix}/.default"
+    try:
+        token = credential.get_token(scope).token
+    except (AzureError, ClientAuthenticationError) as error:
+        raise ServiceError(
+            what="access token of the VM",
+            where=f"GET {inside.endpoints.imds}/metadata/identity/oauth2/token",
+            expected="a token",
+            found=str(error).splitlines()[0],
+            fix="Give the VM an identity first (step 1), and ask from inside it.",
+        ) from error
+    for exchange in exchanges:
+        made.add(
+            "imds-token-request",
+            "The token request to IMDS",
+            exchange.to_json(),
+            proves="Any program in the VM may ask, with no secret: the host vouches for which VM is asking.",
+            next="The access token, which opens the vault's door in step 4.",
+        )
+    decoded = decode_jwt(token)
+    made.add(
+        "access-token",
+        "The access token, decoded",
+        {"header": dict(decoded.header), "claims": dict(decoded.claims)},
+        proves="Entra ID says: the bearer is this VM's identity (oid), for this audience (aud), until exp.",
+        next="Key Vault compares oid with its grants; aud must be the vault's own.",
+    )
+    return tuple(made.made)

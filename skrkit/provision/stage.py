@@ -1,0 +1,127 @@
+"""The stage: the names of what the four steps work on, and its making in the sandbox (step 0)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from skrkit.services.azure_errors import azure_call
+
+if TYPE_CHECKING:
+    from skrkit.cloud import Cloud
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """The names that the walkthrough works on. `attestation` is the provider's base URL."""
+
+    resource_group: str = "skrkit-rg"
+    location: str = "westeurope"
+    vm: str = "cvm-1"
+    vault: str = "skrkit-vault"
+    key: str = "release-me"
+    ec_key: str = "release-me-ec"
+    platform_key: str = "release-me-platform"
+    attestation: str = "https://sharedweu.weu.attest.azure.net"
+
+    def vm_id(self, cloud: Cloud) -> str:
+        """Return the VM's resource id."""
+        return self._id(cloud, "Microsoft.Compute/virtualMachines", self.vm)
+
+    def vault_id(self, cloud: Cloud) -> str:
+        """Return the vault's resource id."""
+        return self._id(cloud, "Microsoft.KeyVault/vaults", self.vault)
+
+    def vault_url(self, cloud: Cloud) -> str:
+        """Return the vault's data-plane address."""
+        return cloud.endpoints.vault_url(self.vault)
+
+    def _id(self, cloud: Cloud, kind: str, name: str) -> str:
+        group = f"/subscriptions/{cloud.subscription}/resourceGroups/{self.resource_group}"
+        return f"{group}/providers/{kind}/{name}"
+
+
+KEY_PERMISSIONS_OF_OPERATOR = [
+    "get", "list", "create", "update", "import", "delete", "recover", "purge", "encrypt", "decrypt", "sign", "verify",
+]  # fmt: skip  # what the person who prepares the keys needs; `release` is not among them
+
+
+def set_stage(cloud: Cloud, stage: Stage, operator_object_id: str) -> None:
+    """Make what the four steps take for granted: a resource group, a Premium vault, a confidential VM.
+
+    What is there already is kept. Raises `ServiceError` when Resource Manager refuses.
+    """
+    from skrkit.services import arm
+
+    with azure_call("resource group"), arm.resource_groups(cloud) as groups:
+        groups.resource_groups.create_or_update(stage.resource_group, {"location": stage.location})
+    with azure_call("vault"), arm.key_vaults(cloud) as vaults:
+        known = {vault.name for vault in vaults.vaults.list_by_resource_group(stage.resource_group)}
+        if stage.vault not in known:
+            vaults.vaults.begin_create_or_update(
+                stage.resource_group, stage.vault, vault_body(cloud, stage, operator_object_id)
+            ).result()
+    with azure_call("confidential VM"), arm.compute(cloud) as compute:
+        machines = {vm.name for vm in compute.virtual_machines.list(stage.resource_group)}
+        if stage.vm not in machines:
+            compute.virtual_machines.begin_create_or_update(
+                stage.resource_group, stage.vm, confidential_vm_body(cloud, stage)
+            ).result()
+
+
+def vault_body(cloud: Cloud, stage: Stage, operator_object_id: str) -> dict[str, Any]:
+    """Return the body of a Premium vault that uses access policies, with one for the operator."""
+    operator = {
+        "tenantId": cloud.tenant,
+        "objectId": operator_object_id,
+        "permissions": {"keys": KEY_PERMISSIONS_OF_OPERATOR},
+    }
+    return {
+        "location": stage.location,
+        "properties": {
+            "tenantId": cloud.tenant,
+            "sku": {"family": "A", "name": "premium"},
+            "enableRbacAuthorization": False,
+            "accessPolicies": [operator],
+        },
+    }
+
+
+def confidential_vm_body(cloud: Cloud, stage: Stage) -> dict[str, Any]:
+    """Return the body of an SEV-SNP confidential VM: size, security type and disk encryption belong together."""
+    network = f"/subscriptions/{cloud.subscription}/resourceGroups/{stage.resource_group}/providers/Microsoft.Network"
+    return {
+        "location": stage.location,
+        "properties": {
+            "hardwareProfile": {"vmSize": "Standard_DC2as_v5"},
+            "securityProfile": {
+                "securityType": "ConfidentialVM",
+                "uefiSettings": {"secureBootEnabled": True, "vTpmEnabled": True},
+            },
+            "storageProfile": {
+                "imageReference": {
+                    "publisher": "Canonical",
+                    "offer": "0001-com-ubuntu-confidential-vm-jammy",
+                    "sku": "22_04-lts-cvm",
+                    "version": "latest",
+                },
+                "osDisk": {
+                    "createOption": "FromImage",
+                    "managedDisk": {
+                        "storageAccountType": "Premium_LRS",
+                        "securityProfile": {"securityEncryptionType": "VMGuestStateOnly"},
+                    },
+                },
+            },
+            "osProfile": {
+                "computerName": stage.vm,
+                "adminUsername": "azureuser",
+                "linuxConfiguration": {"disablePasswordAuthentication": True, "ssh": {"publicKeys": []}},
+            },
+            "networkProfile": {
+                "networkInterfaces": [
+                    {"id": f"{network}/networkInterfaces/{stage.vm}-nic", "properties": {"primary": True}}
+                ]
+            },
+        },
+    }

@@ -1,0 +1,248 @@
+"""Step 4: attest, release, unwrap. Pure: what it needs of the world comes through the ports, and `now` is given.
+
+The steps, in order; each has artefacts, and each failure names its step:
+
+1. collect   the attester reads its evidence: NV, report, certificates, quote, PCRs, event log, ephemeral key
+2. appraise  the same checks that Azure Attestation makes, made locally, so that a refusal is no riddle
+3. attest    the provider answers with a token; guest attestation seals it to the ephemeral key in the vTPM
+4. verify    the token's signature, issuer, times; then nonce and key: is this the answer to *our* question?
+5. evaluate  the key's release policy against the verified claims: a value, yes or no, clause by clause
+6. release   Key Vault does the same, wraps the key for the vTPM, signs its answer; the answer is verified
+7. unwrap    the vTPM undoes the RSA part, AES-KWP the rest; the key is compared with the vault's public half
+8. prove     the released key undoes what the vault's public key did
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from skrkit.artefact import Collector
+from skrkit.attestation.verifier import AttestationResult, Evidence, verify_evidence
+from skrkit.encoding import b64url_bytes
+from skrkit.errors import ReleaseRefused, VerificationError
+from skrkit.policy.evaluate import Decision, evaluate
+from skrkit.release.key_hsm import parse_key_hsm
+from skrkit.release.ports import CollectedEvidence, EvidenceSource, Issued, KeyVault, TokenIssuer
+from skrkit.release.proof import prove
+from skrkit.release.request import ReleaseRequest
+from skrkit.release.response import VerifiedRelease, parse_release_response, verify_release
+from skrkit.release.showing import (
+    show_decision,
+    show_evidence,
+    show_issued,
+    show_release,
+    show_released_key,
+    show_token,
+)
+from skrkit.release.unwrap import Enc, ReleasedKey, check_same_public_key, unwrap
+from skrkit.token.decode import decode_jwt
+from skrkit.token.envelope import open_envelope
+from skrkit.token.verify import VerifiedToken, verify_token
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from skrkit.endorsements.roots import TrustRoots
+    from skrkit.policy.model import ReleasePolicy
+    from skrkit.wire import Json
+
+EPHEMERAL_KID = "TpmEphemeralEncryptionKey"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attested:
+    """A verified token, what it was issued for, and what the local verifier said of the same evidence."""
+
+    evidence: CollectedEvidence
+    local: AttestationResult
+    issued: Issued
+    token: VerifiedToken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """A released key, the verified answer it came in, and the policy decision that let it go."""
+
+    key: ReleasedKey = field(repr=False)
+    response: VerifiedRelease
+    decision: Decision
+    public: Mapping[str, Json]
+
+
+def attest(
+    source: EvidenceSource,
+    issuer: TokenIssuer,
+    *,
+    nonce: str,
+    amd_roots: TrustRoots,
+    now: datetime,
+    made: Collector,
+) -> Attested:
+    """Return a verified token over fresh evidence: steps 1 to 4.
+
+    Raises `VerificationError` with the step's id if the token is not the answer to this nonce and this key, and
+    what the ports raise when they refuse. A failed local appraisal is shown, and MAA is asked all the same.
+    """
+    evidence = source.collect(user_data=hashlib.sha512(nonce.encode()).digest())  # (1)
+    local = verify_evidence(evidence_of(evidence), now=now, roots=amd_roots)  # (2)
+    show_evidence(made, evidence, local)
+    issued = issuer.attest(evidence, nonce=nonce)  # (3)
+    show_issued(made, issued)
+    token = issued.token
+    if token is None:
+        assert issued.envelope is not None, "an issuer answers with a token or an envelope"
+        token = decode_jwt(open_envelope(issued.envelope, lambda sealed: source.decrypt(sealed, "rsaes")))
+    verified = verify_token(token, jwks=issuer.signing_keys(), issuer=issuer.issuer, now=now)  # (4)
+    if issued.envelope is not None:
+        check_guest_nonce(verified, nonce)
+        check_transfer_key(verified, evidence.key_public)
+    else:
+        check_platform_nonce(verified, nonce)
+    show_token(made, verified, sealed=issued.envelope is not None)
+    return Attested(evidence=evidence, local=local, issued=issued, token=verified)
+
+
+def evidence_of(collected: CollectedEvidence) -> Evidence:
+    """Return collected evidence as the local verifier takes it. The AK is the one in the runtime claims."""
+    chain = collected.certificates["certificateChain"].encode()
+    return Evidence(
+        hcl=collected.hcl_report,
+        vek=collected.certificates["vcekCert"].encode(),
+        chain=chain,
+        quote=collected.quote,
+        quote_signature=collected.quote_signature,
+        pcrs=dict(collected.pcrs),
+        event_log=collected.event_log or None,
+    )
+
+
+def release(
+    source: EvidenceSource,
+    vault: KeyVault,
+    token: VerifiedToken,
+    *,
+    key: str,
+    version: str,
+    host: str,
+    policy: ReleasePolicy,
+    enc: Enc,
+    nonce: str,
+    roots: Sequence[x509.Certificate],
+    now: datetime,
+    made: Collector | None = None,
+) -> Released:
+    """Return the released key: steps 5 to 8.
+
+    Raises `ReleaseRefused` in the vault's words when it refuses, with the local decision's reason added;
+    `VerificationError` when the answer does not hold.
+    """
+    decision = evaluate(policy, token)  # (5)
+    if made is not None:
+        show_decision(made, decision)
+    request = ReleaseRequest(target=token.raw.decode("ascii"), nonce=nonce, enc=enc)
+    try:
+        body = vault.release(key, version, request)  # (6)
+    except ReleaseRefused as refused:
+        raise explained(refused, decision) from refused
+    response = parse_release_response(body)
+    verified = verify_release(response, roots=roots, host=host, enc=enc, nonce=nonce, now=now)
+    key_hsm = parse_key_hsm(verified.response.key_hsm)
+    if made is not None:
+        show_release(made, request, verified, key_hsm, key=key, version=version)
+    released = unwrap(key_hsm, lambda wrapped, by: source.decrypt(wrapped, by.tpm_scheme))  # (7)
+    public = vault.public_key(key, version)
+    check_same_public_key(released, public)
+    proof = prove(released, public)  # (8)
+    if made is not None:
+        show_released_key(made, released, public, proof)
+    return Released(key=released, response=verified, decision=decision, public=public)
+
+
+def explained(refused: ReleaseRefused, decision: Decision) -> ReleaseRefused:
+    """Return the refusal with what the local evaluation of the same policy says of the same claims."""
+    if decision.holds:
+        reason = "Locally the policy holds for these claims: the vault's copy of policy or token differs, or access is missing."
+    else:
+        reason = "Locally the policy says no as well: " + "; ".join(reasons(decision))
+    return ReleaseRefused(
+        what=refused.what,
+        where=refused.where,
+        expected=refused.expected,
+        found=refused.found,
+        fix=f"{refused.fix} {reason}",
+        source=refused.source,
+    )
+
+
+def reasons(decision: Decision) -> list[str]:
+    """Return why a decision is no: each clause that does not hold, with what was expected and found."""
+    said = [
+        f"{leaf.claim} must be {leaf.expected!r}, found {leaf.found!r} ({leaf.hint})"
+        if leaf.present
+        else f"{leaf.claim}: {leaf.hint}"
+        for leaf in decision.leaves()
+        if not leaf.holds
+    ]
+    authorities = [child for child in decision.children if isinstance(child, Decision) and child.hint]
+    return said or [f"authority {child.authority} does not apply: {child.hint}" for child in authorities]
+
+
+def check_guest_nonce(token: VerifiedToken, nonce: str) -> None:
+    """Return nothing if the token echoes this nonce: base64 text at `x-ms-runtime.client-payload.nonce`."""
+    payload = _object(_object(token.claims.get("x-ms-runtime")).get("client-payload"))
+    _same(
+        "token.nonce",
+        "/x-ms-runtime/client-payload/nonce",
+        base64.b64encode(nonce.encode()).decode(),
+        payload.get("nonce"),
+    )
+
+
+def check_platform_nonce(token: VerifiedToken, nonce: str) -> None:
+    """Return nothing if the token echoes this nonce in its claim `nonce`."""
+    _same("token.nonce", "/nonce", nonce, token.claims.get("nonce"))
+
+
+def check_transfer_key(token: VerifiedToken, key_public: bytes) -> None:
+    """Return nothing if the key that the vault will wrap for is the ephemeral key of this vTPM.
+
+    `key_public` is TPM2B_PUBLIC. The vault takes the first suitable key of `x-ms-runtime.keys`.
+    """
+    from skrkit.tpm.public import parse_public
+
+    modulus, _ = parse_public(key_public).rsa_numbers()
+    keys = _object(token.claims.get("x-ms-runtime")).get("keys")
+    first = _object(keys[0]) if isinstance(keys, list) and keys else {}
+    where = "/x-ms-runtime/keys/0"
+    _same("token.transfer_key", f"{where}/kid", EPHEMERAL_KID, first.get("kid"))
+    claimed = int.from_bytes(b64url_bytes(str(first.get("n", "")), what="transfer key n", where=f"{where}/n"), "big")
+    if claimed != modulus:
+        raise VerificationError(
+            what="transfer key",
+            where=f"{where}/n",
+            expected="the modulus of the key certified in this vTPM",
+            found="another modulus",
+            fix="Attest again: this token belongs to another key, and nothing wrapped for it can be opened here.",
+            step="token.transfer_key",
+        )
+
+
+def _object(value: Json) -> dict[str, Json]:
+    return value if isinstance(value, dict) else {}
+
+
+def _same(step: str, where: str, expected: str, found: Json) -> None:
+    if found != expected:
+        raise VerificationError(
+            what="token claim",
+            where=where,
+            expected=repr(expected),
+            found="nothing" if found is None else repr(found),
+            fix="Attest again with a fresh nonce: this token answers another question.",
+            step=step,
+        )

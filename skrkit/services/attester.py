@@ -1,0 +1,149 @@
+"""The attester: reads everything a confidential VM tells of itself, in the order Microsoft's client reads it."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from skrkit.errors import UsageError
+from skrkit.release.ports import CollectedEvidence, RsaScheme
+from skrkit.services.imds import fetch_thim_certificates
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from skrkit.cloud import Cloud
+    from skrkit.tpm.client import Exchange, Tpm, TransientKey
+
+HCL_REPORT_INDEX = 0x01400001
+USER_DATA_INDEX = 0x01400002
+AK_CERTIFICATE_INDEX = 0x01C101D0
+AK_HANDLE = 0x81000003
+USER_DATA_BYTES = 64
+LINUX_PCRS = tuple(range(8))  # what Microsoft's client quotes on Linux
+WINDOWS_PCRS = (*range(8), 11, 12, 13, 14)
+
+
+@dataclass(slots=True)
+class Attester:
+    """An open vTPM and the ephemeral key made in it. Use as a context manager: the key is flushed at the end.
+
+    `exchanges` keeps every TPM command and response, which are artefacts too.
+    """
+
+    cloud: Cloud
+    exchanges: list[Exchange] = field(default_factory=list)
+    _tpm: Tpm | None = field(default=None, repr=False)
+    _key: TransientKey | None = field(default=None, repr=False)
+
+    def __enter__(self) -> Attester:
+        self._tpm = self.cloud.open_tpm(on_exchange=self.exchanges.append)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        tpm, self._tpm = self._tpm, None
+        if tpm is not None:
+            with tpm:
+                if self._key is not None:
+                    tpm.flush(self._key.handle)
+                    self._key = None
+
+    @property
+    def tpm(self) -> Tpm:
+        """The open vTPM. Raises `UsageError` outside the `with` block."""
+        if self._tpm is None:
+            raise UsageError(
+                what="attester",
+                where="its context",
+                expected="to be inside `with Attester(cloud) as attester:`",
+                found="not open",
+                fix="Open it first; the ephemeral key lives only that long.",
+            )
+        return self._tpm
+
+    @property
+    def pcrs(self) -> tuple[int, ...]:
+        """The PCRs that this operating system attests."""
+        return WINDOWS_PCRS if platform.system() == "Windows" else LINUX_PCRS
+
+    def collect(self, *, user_data: bytes) -> CollectedEvidence:
+        """Return fresh evidence over `user_data` (at most 64 bytes, padded with zeros).
+
+        Raises `ServiceError` naming the TPM command or the request that failed.
+        """
+        tpm = self.tpm
+        write_user_data(tpm, user_data)
+        hcl_report = tpm.nv_read(HCL_REPORT_INDEX)  # reading at offset 0 makes the paravisor build it anew
+        certificates = fetch_thim_certificates(self.cloud)
+        ak_certificate = tpm.nv_read(AK_CERTIFICATE_INDEX)
+        ak_public = tpm.read_public(AK_HANDLE)
+        quote, quote_signature = tpm.quote(AK_HANDLE, self.pcrs)  # no nonce: as every Microsoft client does
+        pcrs = tpm.pcr_read(self.pcrs)
+        if self._key is not None:
+            tpm.flush(self._key.handle)
+        self._key = tpm.create_ephemeral_key(self.pcrs, hierarchy="null")
+        certify, certify_signature = tpm.certify(self._key.handle, AK_HANDLE)
+        distro, version = _os_release()
+        return CollectedEvidence(
+            hcl_report=hcl_report,
+            certificates=certificates,
+            ak_certificate=ak_certificate,
+            ak_public=ak_public.raw,
+            pcrs=pcrs,
+            quote=quote,
+            quote_signature=quote_signature,
+            event_log=self.cloud.read_event_log() if self.cloud.event_log else b"",
+            key_public=self._key.public.raw,
+            key_certify=certify,
+            key_certify_signature=certify_signature,
+            os_name=platform.system(),
+            os_distro=distro,
+            os_version=version,
+        )
+
+    def decrypt(self, ciphertext: bytes, scheme: RsaScheme) -> bytes:
+        """Return what the ephemeral key decrypts, in the vTPM, under its PCR policy."""
+        if self._key is None:
+            raise UsageError(
+                what="ephemeral key",
+                where="the vTPM",
+                expected="a key made by collect()",
+                found="none",
+                fix="Collect evidence first: the key that is certified is the key that decrypts.",
+            )
+        return self.tpm.rsa_decrypt(self._key.handle, ciphertext, scheme=scheme, pcrs=self.pcrs)
+
+
+def write_user_data(tpm: Tpm, user_data: bytes) -> None:
+    """Write `user_data`, padded with zeros to 64 bytes, where the paravisor takes it from for the next report."""
+    from skrkit.errors import ServiceError
+
+    if len(user_data) > USER_DATA_BYTES:
+        raise UsageError(
+            what="user data",
+            where="NV index 0x01400002",
+            expected=f"at most {USER_DATA_BYTES} bytes",
+            found=f"{len(user_data)} bytes",
+            fix="Pass a digest of the data instead.",
+        )
+    padded = user_data.ljust(USER_DATA_BYTES, b"\0")
+    try:
+        if tpm.nv_read_public(USER_DATA_INDEX).data_size != USER_DATA_BYTES:
+            tpm.nv_undefine(USER_DATA_INDEX)
+            tpm.nv_define(USER_DATA_INDEX, USER_DATA_BYTES)
+    except ServiceError:  # the index is the guest's to define, and is not there on a fresh VM
+        tpm.nv_define(USER_DATA_INDEX, USER_DATA_BYTES)
+    tpm.nv_write(USER_DATA_INDEX, padded)
+
+
+def _os_release() -> tuple[str, tuple[int, int]]:
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:  # not Linux, or a Linux without the file
+        return platform.system(), (1, 0)
+    major, _, minor = release.get("VERSION_ID", "1.0").partition(".")
+    numbers = (int(major) if major.isdigit() else 1, int(minor) if minor.isdigit() else 0)
+    return release.get("NAME", "Linux"), numbers

@@ -1,0 +1,37 @@
+"""The Instance Metadata Service, from inside a VM: THIM's certificates. Identity tokens are azure-identity's job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from skrkit.encoding import json_object, member
+from skrkit.services.azure_errors import azure_call
+from skrkit.services.rest import send_request
+
+if TYPE_CHECKING:
+    from skrkit.cloud import Cloud
+    from skrkit.wire import Json
+
+THIM_PATH = "/metadata/THIM/amd/certification"  # takes no api-version
+
+
+def fetch_thim_certificates(cloud: Cloud) -> dict[str, str]:
+    """Return the host's AMD certificates: `vcekCert` (PEM), `certificateChain` (PEM: ASK, ARK), `tcbm` (hex), …
+
+    Raises `ServiceError` when IMDS does not answer, `ParseError` when its answer is not what it should be.
+    """
+    url = cloud.endpoints.imds + THIM_PATH
+    with azure_call("THIM certificates"):
+        body = send_request(cloud, "GET", url, headers={"Metadata": "true"})
+    answer = json_object(body, what="THIM answer", where=f"GET {url}")
+    return {
+        name: str(member(answer, name, str, what="THIM answer")) for name in ("vcekCert", "certificateChain", "tcbm")
+    }
+
+
+def fetch_instance(cloud: Cloud) -> dict[str, Json]:
+    """Return `/metadata/instance` (api-version 2021-12-13): what the host says this VM is. No evidence of anything."""
+    url = f"{cloud.endpoints.imds}/metadata/instance?api-version=2021-12-13"
+    with azure_call("IMDS instance"):
+        body = send_request(cloud, "GET", url, headers={"Metadata": "true"})
+    return json_object(body, what="IMDS instance", where=f"GET {url}")

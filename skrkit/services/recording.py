@@ -1,0 +1,118 @@
+"""A transport that keeps what an SDK client really sent and got, with every secret replaced by its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from azure.core.pipeline.transport import RequestsTransport
+
+from skrkit.wire import Json
+
+_SHOWN_HEADERS = frozenset(
+    {"authorization", "content-type", "metadata", "www-authenticate", "azure-asyncoperation", "x-ms-keyvault-region"}
+)
+_SECRET_MEMBERS = frozenset({"access_token", "refresh_token", "client_secret", "target", "id_token"})
+_SHOWN_BODY_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpExchange:
+    """One HTTP request and its answer, safe to show: bearer tokens and secrets are SHA-256 prefixes."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: Json
+    status: int
+    response_headers: dict[str, str]
+    response_body: Json
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the exchange as JSON: `request` and `response`."""
+        request: dict[str, Json] = {"line": f"{self.method} {self.url}", "headers": dict(self.headers)}
+        if self.body is not None:
+            request["body"] = self.body
+        response: dict[str, Json] = {"status": self.status, "headers": dict(self.response_headers)}
+        if self.response_body is not None:
+            response["body"] = self.response_body
+        return {"request": request, "response": response}
+
+
+class RecordingTransport(RequestsTransport):
+    """The SDK's own transport over `requests`, which hands each exchange to `record`."""
+
+    def __init__(self, record: Callable[[HttpExchange], None], **options: Any) -> None:
+        super().__init__(**options)
+        self._record = record
+
+    def send(self, request: Any, **options: Any) -> Any:
+        """Return the response, after its exchange was recorded."""
+        response = super().send(request, **options)
+        if not options.get("stream"):
+            self._record(
+                HttpExchange(
+                    method=request.method,
+                    url=request.url,
+                    headers=shown_headers(request.headers),
+                    body=shown_body(_text(request)),
+                    status=response.status_code,
+                    response_headers=shown_headers(response.headers),
+                    response_body=shown_body(response.body() if hasattr(response, "body") else response.content),
+                )
+            )
+        return response
+
+
+def _text(request: Any) -> bytes:
+    content = getattr(request, "body", None) or getattr(request, "content", None) or getattr(request, "data", None)
+    if isinstance(content, dict):
+        return json.dumps(content).encode()
+    if isinstance(content, str):
+        return content.encode()
+    return content if isinstance(content, bytes) else b""
+
+
+def digest(secret: str) -> str:
+    """Return how a secret is shown: the first 8 hex digits of its SHA-256."""
+    return f"<sha256 {hashlib.sha256(secret.encode()).hexdigest()[:8]}…, {len(secret)} characters>"
+
+
+def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers worth showing, a bearer token replaced by its digest."""
+    shown: dict[str, str] = {}
+    for name, value in headers.items():
+        if name.lower() == "authorization":
+            scheme, _, secret = value.partition(" ")
+            shown[name] = f"{scheme} {digest(secret)}"
+        elif name.lower() in _SHOWN_HEADERS:
+            shown[name] = value
+    return shown
+
+
+def shown_body(body: bytes) -> Json:
+    """Return a JSON body with its secrets replaced; of any other body, only its size."""
+    if not body:
+        return None
+    if len(body) <= _SHOWN_BODY_BYTES:
+        try:
+            return _redacted(json.loads(body))
+        except ValueError:
+            pass
+    return f"<{len(body)} bytes>"
+
+
+def _redacted(value: Any) -> Json:
+    if isinstance(value, dict):
+        return {
+            name: digest(member)
+            if name in _SECRET_MEMBERS and isinstance(member, str) and member
+            else _redacted(member)
+            for name, member in value.items()
+        }
+    if isinstance(value, list):
+        return [_redacted(member) for member in value]
+    return value  # type: ignore[no-any-return]  # a JSON scalar

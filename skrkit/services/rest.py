@@ -1,0 +1,56 @@
+"""One REST call over azure-core, for the services that have no SDK: IMDS, Azure Attestation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from skrkit.errors import ServiceError
+
+if TYPE_CHECKING:
+    from skrkit.cloud import Cloud
+    from skrkit.wire import Json
+
+MAX_RESPONSE_BYTES = 4 << 20
+
+
+def send_request(
+    cloud: Cloud,
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: Json = None,
+    transport: Any = None,
+) -> bytes:
+    """Return the body of a successful answer. Retries, pacing and `Retry-After` are the SDK pipeline's.
+
+    `body` is sent as JSON when given. Raises azure-core's `HttpResponseError` for any status above 299, and
+    `ServiceError` for an answer that is too large.
+    """
+    from azure.core import PipelineClient
+    from azure.core.exceptions import HttpResponseError
+    from azure.core.rest import HttpRequest
+    from azure.mgmt.core.exceptions import ARMErrorFormat
+
+    content = None if body is None else json.dumps(body, separators=(",", ":"))
+    sent_headers = dict(headers or {})
+    if content is not None:
+        sent_headers["Content-Type"] = "application/json"
+    client: PipelineClient[Any, Any] = PipelineClient(url, **cloud.client_options(transport))
+    with client:
+        response = client.send_request(HttpRequest(method, url, headers=sent_headers, content=content))
+        received = response.read()
+    if response.status_code > 299:
+        raise HttpResponseError(response=response, error_format=ARMErrorFormat)
+    if len(received) > MAX_RESPONSE_BYTES:
+        raise ServiceError(
+            what="answer",
+            where=f"{method} {url.split('?', maxsplit=1)[0]}",
+            expected=f"at most {MAX_RESPONSE_BYTES} bytes",
+            found=f"{len(received)} bytes",
+            fix="This is not the service it should be: check the proxy and the address.",
+            status=response.status_code,
+        )
+    return bytes(received)

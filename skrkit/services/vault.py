@@ -1,0 +1,78 @@
+"""Key Vault's data plane through its own SDK: create keys with a release policy, read them, release them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from skrkit.errors import ServiceError
+from skrkit.services.azure_errors import azure_call, refusal
+
+if TYPE_CHECKING:
+    from azure.keyvault.keys import KeyClient
+
+    from skrkit.cloud import Cloud
+    from skrkit.release.request import ReleaseRequest
+    from skrkit.wire import Json
+
+
+def key_client(cloud: Cloud, vault_url: str, transport: Any = None) -> KeyClient:
+    """Return the SDK's client for the keys of one vault, as the identity of this side of the cloud."""
+    from azure.keyvault.keys import KeyClient
+
+    return KeyClient(vault_url, cloud.credential(), **cloud.client_options(transport))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vault:
+    """The relying party: one vault. Reads with `reader`'s identity, releases with `releaser`'s (the VM's).
+
+    They differ because the right to release does not include the right to read.
+    """
+
+    url: str
+    reader: KeyClient = field(repr=False)
+    releaser: KeyClient = field(repr=False)
+
+    @property
+    def host(self) -> str:
+        """The vault's host name."""
+        return self.url.removeprefix("https://").rstrip("/")
+
+    def release(self, key: str, version: str, request: ReleaseRequest) -> bytes:
+        """Return the compact JWS of the answer. Raises `ReleaseRefused` with Key Vault's own words on a 403."""
+        from azure.core.exceptions import AzureError, HttpResponseError
+
+        from skrkit.services.azure_errors import service_error
+
+        what = f"release of key {key}"
+        try:
+            result = self.releaser.release_key(
+                key, request.target, version=version or None, algorithm=request.enc.value, nonce=request.nonce
+            )
+        except HttpResponseError as error:
+            raise refusal(error, what) from error
+        except AzureError as error:
+            raise service_error(error, what) from error
+        if not result.value:
+            raise ServiceError(
+                what=what, where=self.url, expected="a signed response", found="nothing", fix="Try the release again."
+            )
+        return str(result.value).encode("ascii")
+
+    def public_key(self, key: str, version: str) -> Mapping[str, Json]:
+        """Return the key's public JWK members: kid, kty, key_ops, and n and e, or crv, x and y, in base64url."""
+        from skrkit.encoding import b64url
+
+        with azure_call(f"public half of key {key}"):
+            found = self.reader.get_key(key, version or None)
+        members: dict[str, Json] = {"kid": found.id, "kty": str(found.key_type.value if found.key_type else "")}
+        for name in ("n", "e", "x", "y"):
+            value = getattr(found.key, name, None)
+            if value is not None:
+                members[name] = b64url(value)
+        if getattr(found.key, "crv", None):
+            members["crv"] = str(getattr(found.key.crv, "value", found.key.crv))
+        members["key_ops"] = [str(getattr(op, "value", op)) for op in found.key_operations]
+        return members

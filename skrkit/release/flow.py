@@ -166,7 +166,7 @@ def release(
 def explained(refused: ReleaseRefused, decision: Decision) -> ReleaseRefused:
     """Return the refusal with what the local evaluation of the same policy says of the same claims."""
     if decision.holds:
-        reason = "Locally the policy holds for these claims: the vault's copy of policy or token differs, or access is missing."
+        reason = "Locally the policy holds: the vault's copy of it differs, or access or trust is missing."
     else:
         reason = "Locally the policy says no as well: " + "; ".join(reasons(decision))
     return ReleaseRefused(

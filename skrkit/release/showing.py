@@ -1,4 +1,4 @@
-"""The artefacts of step 4, each with the sentence that says what it proves. Model to artefact; nothing is decided here."""
+"""The artefacts of step 4, each with the sentence that says what it proves. Nothing is decided here."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _show_report(made: Collector, evidence: CollectedEvidence) -> None:
         "runtime-claims",
         "The runtime claims",
         hcl.runtime_claims,
-        proves="REPORT_DATA is the SHA-256 of exactly these bytes, so the hardware vouches for the vTPM's key (HCLAkPub).",
+        proves="REPORT_DATA is the SHA-256 of exactly these bytes, so the hardware vouches for the vTPM's HCLAkPub.",
         next="HCLAkPub must have signed the quote, and user-data must be what was asked for.",
     )
 
@@ -123,7 +123,7 @@ def _show_ephemeral_key(made: Collector, evidence: CollectedEvidence) -> None:
         "ephemeral-key",
         "The ephemeral key",
         parse_public(evidence.key_public),
-        proves="An RSA key that was born in the vTPM, cannot leave it, and works only while the PCRs are what they are.",
+        proves="An RSA key that was born in the vTPM, cannot leave it, and works only while the PCRs stay as they are.",
         next="MAA seals the token to it, and Key Vault wraps the released key for it.",
     )
     made.add(
@@ -205,7 +205,7 @@ def show_release(
         "release-response",
         "The signed response",
         release.response,
-        proves="Key Vault signed this answer: signature, certificate chain, host name, enc and nonce were checked here.",
+        proves="Key Vault signed this answer: signature, chain, host name, enc and nonce were checked here.",
         next="Its payload holds the key bundle and, in key_hsm, the wrapped private key.",
     )
     made.add(

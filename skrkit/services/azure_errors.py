@@ -15,7 +15,7 @@ _FIXES = {
     401: "Sign in again: the token is missing, expired, or made for another audience or tenant.",
     403: "Grant the caller this permission on the resource, or look at its firewall; a grant can take minutes to work.",
     404: "Check the name, and whether the resource was deleted or lies in another subscription.",
-    409: "The resource is in a state that forbids this (deleted but recoverable, or being changed). Wait or choose another name.",
+    409: "The resource is deleted but recoverable, or being changed: wait, recover it, or choose another name.",
     429: "Too many requests: wait as long as Retry-After says, then try again.",
 }
 _FALLBACK_FIX = "Try again; if it stays, give the service's request id to its support."
@@ -75,8 +75,8 @@ def refusal(error: HttpResponseError, what: str) -> SkrkitError:
 
 
 _REFUSAL_FIXES = {
-    "requirements": "Decode the token and compare it with the policy clause by clause; the decision tree says which failed.",
-    "verified": "Attest again (a token lives 8 hours); check that the policy's authority is the provider that issued it.",
+    "requirements": "Compare the token with the policy clause by clause; the decision tree says which failed.",
+    "verified": "Attest again (a token lives 8 hours); check that the policy's authority is its issuer.",
     "permission": "Add `release` to the identity's key permissions on this vault, then wait a minute.",
     "disabled": "Enable the key version.",
 }

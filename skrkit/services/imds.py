@@ -16,7 +16,7 @@ THIM_PATH = "/metadata/THIM/amd/certification"  # takes no api-version
 
 
 def fetch_thim_certificates(cloud: Cloud) -> dict[str, str]:
-    """Return the host's AMD certificates: `vcekCert` (PEM), `certificateChain` (PEM: ASK, ARK), `tcbm` (hex), …
+    """Return the host's AMD certificates: `vcekCert` (PEM), `certificateChain` (PEM: ASK, ARK), `tcbm` (hex).
 
     Raises `ServiceError` when IMDS does not answer, `ParseError` when its answer is not what it should be.
     """

@@ -1,1 +1,1 @@
-"""Recognise what is given, and open it."""
+"""Recognition: what a file is, by its own marks, whatever text encoding it came in."""

@@ -1,0 +1,1 @@
+"""Azure Resource Manager of the sandbox: resource groups, vaults, keys, confidential VMs, long-running operations."""

@@ -1,0 +1,163 @@
+"""The ASGI app of management.azure.com: which request goes to which handler, after who, what version, and may they."""
+
+from __future__ import annotations
+
+import re
+import threading
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from skrkit.sandbox.arm import access_policies, errors, groups, keys, machines, operations, vaults
+from skrkit.sandbox.arm.call import VAULT_TYPE, VM_TYPE, Call, Handler
+from skrkit.sandbox.web import AzureError, azure_error, json_body, new_request_id
+
+if TYPE_CHECKING:
+    from skrkit.sandbox.entra import Principal
+    from skrkit.sandbox.world import World
+
+_SUB = "/subscriptions/{subscription}"
+_GROUP = _SUB + "/resourceGroups/{group}"
+_VAULTS = _GROUP + "/providers/Microsoft.KeyVault/vaults"
+_VAULT = _VAULTS + "/{vault}"
+_KV_LOCATION = _SUB + "/providers/Microsoft.KeyVault/locations/{location}"
+_VMS = _GROUP + "/providers/Microsoft.Compute/virtualMachines"
+_VM = _VMS + "/{vm}"
+
+# method, path (case does not matter), the action that a role must allow, handler
+ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
+    ("GET", "/subscriptions", "Microsoft.Resources/subscriptions/read", groups.list_subscriptions),
+    ("GET", _SUB, "Microsoft.Resources/subscriptions/read", groups.get_subscription),
+    ("GET", _SUB + "/resources", "Microsoft.Resources/subscriptions/resources/read", groups.list_resources),
+    ("GET", _SUB + "/resourceGroups", f"{groups.GROUP_TYPE}/read", groups.list_groups),
+    ("PUT", _GROUP, f"{groups.GROUP_TYPE}/write", groups.put_group),
+    ("GET", _GROUP, f"{groups.GROUP_TYPE}/read", groups.get_group),
+    ("HEAD", _GROUP, f"{groups.GROUP_TYPE}/read", groups.head_group),
+    ("DELETE", _GROUP, f"{groups.GROUP_TYPE}/delete", groups.delete_group),
+    ("GET", _GROUP + "/resources", f"{groups.GROUP_TYPE}/resources/read", groups.list_resources),
+    ("POST", _SUB + "/providers/{namespace}/register", "register/action", groups.register_provider),
+    ("GET", _SUB + "/providers/{namespace}", "Microsoft.Resources/providers/read", groups.register_provider),
+    ("GET", _SUB + "/providers/{provider}/locations/{location}/operations/{operation}",
+     "Microsoft.Resources/operations/read", operations.get_operation),
+    ("PUT", _VAULT, f"{VAULT_TYPE}/write", vaults.put_vault),
+    ("PATCH", _VAULT, f"{VAULT_TYPE}/write", vaults.patch_vault),
+    ("GET", _VAULT, f"{VAULT_TYPE}/read", vaults.get_vault),
+    ("DELETE", _VAULT, f"{VAULT_TYPE}/delete", vaults.delete_vault),
+    ("GET", _VAULTS, f"{VAULT_TYPE}/read", vaults.list_vaults),
+    ("GET", _SUB + "/providers/Microsoft.KeyVault/vaults", f"{VAULT_TYPE}/read", vaults.list_vaults),
+    ("PUT", _VAULT + "/accessPolicies/{kind}", f"{VAULT_TYPE}/accessPolicies/write",
+     access_policies.put_access_policies),
+    ("GET", _SUB + "/providers/Microsoft.KeyVault/deletedVaults", "Microsoft.KeyVault/deletedVaults/read",
+     vaults.list_deleted),
+    ("GET", _KV_LOCATION + "/deletedVaults/{vault}", f"{vaults.DELETED_VAULT_TYPE}/read", vaults.get_deleted),
+    ("POST", _KV_LOCATION + "/deletedVaults/{vault}/purge", f"{vaults.DELETED_VAULT_TYPE}/purge/action",
+     vaults.purge_deleted),
+    ("POST", _SUB + "/providers/Microsoft.KeyVault/checkNameAvailability",
+     "Microsoft.KeyVault/checkNameAvailability/read", vaults.check_name),
+    ("PUT", _VAULT + "/keys/{name}", f"{VAULT_TYPE}/keys/write", keys.put_key),
+    ("GET", _VAULT + "/keys/{name}", f"{VAULT_TYPE}/keys/read", keys.get_key),
+    ("GET", _VAULT + "/keys", f"{VAULT_TYPE}/keys/read", keys.list_keys),
+    ("GET", _VAULT + "/keys/{name}/versions", f"{VAULT_TYPE}/keys/versions/read", keys.list_versions),
+    ("GET", _VAULT + "/keys/{name}/versions/{version}", f"{VAULT_TYPE}/keys/versions/read", keys.get_key),
+    ("PUT", _VM, f"{VM_TYPE}/write", machines.put_vm),
+    ("PATCH", _VM, f"{VM_TYPE}/write", machines.patch_vm),
+    ("GET", _VM, f"{VM_TYPE}/read", machines.get_vm),
+    ("DELETE", _VM, f"{VM_TYPE}/delete", machines.delete_vm),
+    ("GET", _VM + "/instanceView", f"{VM_TYPE}/instanceView/read", machines.get_instance_view),
+    ("GET", _VMS, f"{VM_TYPE}/read", machines.list_vms),
+    ("GET", _SUB + "/providers/Microsoft.Compute/virtualMachines", f"{VM_TYPE}/read", machines.list_vms),
+)  # fmt: skip
+_API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?\Z")
+METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
+
+
+def app(world: World) -> Starlette:
+    """Return the ASGI app of Resource Manager."""
+    lock = threading.RLock()
+    table = [(method, _pattern(path), action, handler) for method, path, action, handler in ROUTES]
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            response = await _answer(world, lock, table, request)
+        except AzureError as refusal:
+            response = refusal.response()
+        response.headers.update(_headers(request))
+        return response
+
+    routes = [Route("/{path:path}", endpoint, methods=METHODS)]
+    return Starlette(routes=routes, exception_handlers={AzureError: azure_error})
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path), re.IGNORECASE)
+
+
+async def _answer(world: World, lock: threading.RLock, table: list[Any], request: Request) -> Response:
+    path = "/" + "/".join(part for part in request.url.path.split("/") if part)
+    caller = await run_in_threadpool(_authenticated, world, request.headers.get("authorization"))
+    api_version = request.query_params.get("api-version", "")
+    if not api_version:
+        raise errors.missing_api_version()
+    if not _API_VERSION.match(api_version):
+        raise errors.invalid_api_version(api_version)
+    action, handler, names = _route(table, request.method, path)
+    subscription = names.get("subscription")
+    if subscription is not None and subscription.lower() != world.subscription:
+        raise errors.no_subscription(subscription)
+    if caller.oid != world.setting("operator_oid"):
+        raise errors.unauthorised(caller.oid, action, path)
+    call = Call(
+        world=world,
+        caller=caller,
+        method=request.method,
+        url_path=path,
+        api_version=api_version,
+        path=names,
+        query=dict(request.query_params),
+        body=await json_body(request, code="InvalidRequestContent"),
+        lock=lock,
+    )
+    return await run_in_threadpool(handler, call)
+
+
+def _authenticated(world: World, authorization: str | None) -> Principal:
+    from skrkit.sandbox.entra import TokenRefused, authenticate
+
+    try:
+        return authenticate(world, authorization, audiences=errors.AUDIENCES)
+    except TokenRefused as refused:
+        raise errors.unauthenticated(refused.reason, authorization, tenant=world.tenant, now=world.now()) from None
+
+
+def _route(table: list[Any], method: str, path: str) -> tuple[str, Handler, dict[str, str]]:
+    matches = [(m, action, handler, found) for m, p, action, handler in table if (found := p.fullmatch(path))]
+    for known, action, handler, found in matches:
+        if known == method:
+            return action, handler, found.groupdict()
+    if matches:
+        raise AzureError(
+            405, "MethodNotAllowed", f"The HTTP method '{method}' is not supported at scope '{path}'."
+        )  # the words are not known to the letter (inferred)
+    raise errors.not_here(f"{method} {path}")
+
+
+def _headers(request: Request) -> dict[str, str]:
+    given = new_request_id()
+    headers = {
+        "Cache-Control": "no-cache",
+        "Pragma": "no-cache",
+        "Expires": "-1",
+        "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
+        "X-Content-Type-Options": "nosniff",
+        "x-ms-request-id": given,
+        "x-ms-correlation-request-id": request.headers.get("x-ms-correlation-request-id") or str(uuid.uuid4()),
+    }
+    client_id = request.headers.get("x-ms-client-request-id")
+    if client_id and request.headers.get("x-ms-return-client-request-id", "").lower() == "true":
+        headers["x-ms-client-request-id"] = client_id
+    return headers

@@ -1,0 +1,130 @@
+"""Subscription, resource groups, provider registration, and the lists of resources over all types."""
+
+from __future__ import annotations
+
+import re
+
+from starlette.responses import JSONResponse, Response
+
+from skrkit.sandbox.arm import errors, machines, vaults
+from skrkit.sandbox.arm.call import ARM_KIND, VAULT_TYPE, VM_TYPE, Call
+from skrkit.sandbox.arm.operations import finished
+from skrkit.sandbox.store import Document
+from skrkit.sandbox.web import AzureError
+
+GROUP_TYPE = "Microsoft.Resources/resourceGroups"
+PROVIDERS = ("Microsoft.Compute", "Microsoft.KeyVault", "Microsoft.Resources")
+_GROUP_NAME = re.compile(r"[-\w.()]{0,89}[-\w()]\Z")
+
+
+def get_subscription(call: Call) -> Response:
+    """Return the one subscription that the sandbox has."""
+    return JSONResponse(_subscription(call))
+
+
+def list_subscriptions(call: Call) -> Response:
+    """Return the list of that one subscription."""
+    return JSONResponse({"value": [_subscription(call)]})
+
+
+def _subscription(call: Call) -> Document:
+    subscription = call.world.subscription
+    return {
+        "id": f"/subscriptions/{subscription}",
+        "subscriptionId": subscription,
+        "tenantId": call.world.tenant,
+        "displayName": "skrkit sandbox",
+        "state": "Enabled",
+        "authorizationSource": "RoleBased",
+    }
+
+
+def put_group(call: Call) -> Response:
+    """Return the group, 201 if it is new. The location is fixed at creation."""
+    name = call.path["group"]
+    if not _GROUP_NAME.match(name):
+        raise AzureError(
+            400,
+            "InvalidResourceGroup",
+            f"The provided resource group name '{name}' has these invalid characters. The name can only be a letter, "
+            "digit, '-', '.', '(', ')' or '_'.",
+        )
+    location = call.body.get("location")
+    if not isinstance(location, str) or not location:
+        raise errors.no_location()
+    with call.lock:
+        before = call.read(call.group_id)
+        if before is not None and before["location"] != location.lower().replace(" ", ""):
+            raise AzureError(
+                409,
+                "InvalidResourceGroupLocation",
+                f"Invalid resource group location '{location}'. The Resource group already exists in location "
+                f"'{before['location']}'.",
+            )
+        group = before or {"id": call.group_id, "name": name, "type": GROUP_TYPE}
+        group |= {
+            "location": location.lower().replace(" ", ""),
+            "tags": call.body.get("tags") or {},
+            "properties": {"provisioningState": "Succeeded"},
+        }
+        call.write(group)
+    return JSONResponse(group, 201 if before is None else 200)
+
+
+def get_group(call: Call) -> Response:
+    """Return the group."""
+    return JSONResponse(call.require_group())
+
+
+def head_group(call: Call) -> Response:
+    """Return 204 if the group is there, 404 if not, with no body."""
+    return Response(status_code=404 if call.read(call.group_id) is None else 204)
+
+
+def list_groups(call: Call) -> Response:
+    """Return all groups of the subscription."""
+    found = call.world.store.list(ARM_KIND, f"/subscriptions/{call.world.subscription}/resourcegroups/".lower())
+    return JSONResponse({"value": [body for _, body in found if body["type"] == GROUP_TYPE]})
+
+
+def delete_group(call: Call) -> Response:
+    """Return 202 after the group and all that is in it were deleted; vaults go to soft delete."""
+    with call.lock:
+        group = call.require_group()
+        for resource in call.resources():
+            if resource["type"] == VM_TYPE:
+                machines.remove(call, resource)
+            elif resource["type"] == VAULT_TYPE:
+                vaults.remove(call, resource)
+        call.world.store.delete(ARM_KIND, call.group_id.lower())
+    headers = finished(call, provider="Microsoft.Resources", location=str(group["location"]))
+    return Response(status_code=202, headers=headers)
+
+
+def list_resources(call: Call) -> Response:
+    """Return the resources of the group or the subscription; `$filter` may say `resourceType eq '...'`."""
+    wanted = ""
+    expression = call.query.get("$filter", "").strip()
+    if expression:
+        match = re.fullmatch(r"resourceType\s+eq\s+'([^']+)'", expression, re.IGNORECASE)
+        if match is None:
+            raise errors.not_here(f"the filter {expression!r}: only resourceType eq '...' is understood")
+        wanted = match[1]
+    shown = ("id", "name", "type", "location", "tags", "identity")
+    resources = call.resources(wanted, group="group" in call.path)
+    return JSONResponse({"value": [{k: body[k] for k in shown if k in body} for body in resources]})
+
+
+def register_provider(call: Call) -> Response:
+    """Return the provider as registered: the sandbox needs no registration."""
+    name = next((known for known in PROVIDERS if known.lower() == call.path["namespace"].lower()), None)
+    if name is None:
+        raise errors.not_here(f"the resource provider {call.path['namespace']}")
+    provider = {
+        "id": f"/subscriptions/{call.world.subscription}/providers/{name}",
+        "namespace": name,
+        "registrationPolicy": "RegistrationRequired",
+        "registrationState": "Registered",
+        "resourceTypes": [],
+    }
+    return JSONResponse(provider)

@@ -1,0 +1,113 @@
+"""Keys through Resource Manager: it makes the first version of a key, and shows keys. It never changes one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from skrkit.sandbox.arm.call import VAULT_TYPE, Call
+from skrkit.sandbox.store import Document
+from skrkit.sandbox.vault import bundle, creation
+from skrkit.sandbox.vault.call import API_VERSIONS, VaultResource
+from skrkit.sandbox.vault.call import Call as VaultCall
+from skrkit.sandbox.web import AzureError
+
+KEY_TYPE = "Microsoft.KeyVault/vaults/keys"
+PAGE = 25
+_DATA_PLANE_MEMBERS = {"kty": "kty", "keyOps": "key_ops", "keySize": "key_size", "curveName": "crv"}
+
+
+def _vault_call(call: Call, body: dict[str, Any] | None = None) -> VaultCall:
+    """Return the same request as the data plane would see it, in its newest version."""
+    vault = VaultResource(body=call.require(VAULT_TYPE, call.path["vault"]))
+    return VaultCall(
+        world=call.world,
+        vault=vault,
+        caller=call.caller,
+        api_version=API_VERSIONS[-1],
+        path=call.path,
+        query=call.query,
+        body=body or {},
+        lock=call.lock,
+    )
+
+
+def put_key(call: Call) -> Response:
+    """Return the key: a new one, or the one that is there, unchanged, whatever the body says."""
+    with call.lock:
+        inner = _vault_call(call, _data_plane_body(call.body))
+        if inner.keys.name(inner.name) is None:
+            creation.create_key(inner)
+        return JSONResponse(_shown(inner, call, *inner.keys.require(inner.name)))
+
+
+def _data_plane_body(body: dict[str, Any]) -> dict[str, Any]:
+    properties = body.get("properties")
+    if not isinstance(properties, dict):
+        raise AzureError(400, "BadRequest", "The property 'properties' is required.")
+    inner = {name: properties[arm] for arm, name in _DATA_PLANE_MEMBERS.items() if properties.get(arm) is not None}
+    if "key_ops" in inner:  # ARM's list of operations has `release`, the data plane's has not
+        inner["key_ops"] = [name for name in inner["key_ops"] if name != "release"]
+    for name in ("attributes", "release_policy"):
+        if properties.get(name) is not None:
+            inner[name] = properties[name]
+    if body.get("tags"):
+        inner["tags"] = body["tags"]
+    return inner
+
+
+def get_key(call: Call) -> Response:
+    """Return the current version of the key, or the version in the path."""
+    inner = _vault_call(call)
+    return JSONResponse(_shown(inner, call, *inner.keys.require(inner.name, inner.version)))
+
+
+def list_keys(call: Call) -> Response:
+    """Return all keys of the vault, current versions."""
+    inner = _vault_call(call)
+    shown: list[Document] = []
+    after = ""
+    while page := inner.keys.names(after, PAGE):
+        shown += [_shown(inner, call, *inner.keys.require(named["name"])) for named in page]
+        after = page[-1]["name"]
+    return JSONResponse({"value": shown})
+
+
+def list_versions(call: Call) -> Response:
+    """Return all versions of a key."""
+    inner = _vault_call(call)
+    named = inner.keys.require_name(inner.name)
+    versions = inner.keys.every_version(inner.name)
+    return JSONResponse({"value": [_shown(inner, call, named, version, listed=True) for version in versions]})
+
+
+def _shown(inner: VaultCall, call: Call, named: Document, version: Document, *, listed: bool = False) -> Document:
+    inner = replace(inner, api_version="7.6")
+    attributes = bundle.attributes(inner, named, version)
+    attributes.pop("recoverableDays")
+    properties: dict[str, Any] = {
+        "attributes": attributes,
+        "kty": version["kty"],
+        "keyOps": version["key_ops"],
+        "keyUri": bundle.key_id(inner.vault, named["name"]),
+        "keyUriWithVersion": bundle.key_id(inner.vault, named["name"], version["version"]),
+    }
+    if "crv" in version["jwk"]:
+        properties["curveName"] = version["jwk"]["crv"]
+    else:
+        properties["keySize"] = len(version["jwk"]["n"]) * 6 // 8 // 128 * 1024
+    if named["release_policy"] is not None:
+        kept = named["release_policy"]
+        properties["release_policy"] = {"contentType": kept["contentType"], "data": kept["data"]}
+    vault = call.require(VAULT_TYPE, call.path["vault"])
+    key_id = f"{vault['id']}/keys/{named['name']}"
+    return {
+        "id": f"{key_id}/versions/{version['version']}" if listed else key_id,
+        "name": version["version"] if listed else named["name"],
+        "type": f"{KEY_TYPE}/versions" if listed else KEY_TYPE,
+        "location": vault["location"],
+        "tags": version["tags"] or {},
+        "properties": properties,
+    }

@@ -1,0 +1,182 @@
+"""Confidential VMs as resources. The machine itself, with chip and vTPM, is made by `world.machines`."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from skrkit.sandbox.arm import errors
+from skrkit.sandbox.arm.call import ARM_KIND, VM_TYPE, Call
+from skrkit.sandbox.arm.errors import bad_request
+from skrkit.sandbox.arm.identity import apply_identity, remove_identity, wanted_identity
+from skrkit.sandbox.arm.machine_body import SNP_SIZE, check_machine_body, member
+from skrkit.sandbox.arm.operations import finished, rfc3339
+from skrkit.sandbox.store import Document
+
+FIXED_AT_CREATION = (
+    ("properties", "securityProfile", "securityType"),
+    ("properties", "storageProfile", "imageReference"),
+    ("properties", "storageProfile", "osDisk", "managedDisk", "securityProfile", "securityEncryptionType"),
+    ("properties", "osProfile", "computerName"),
+    ("properties", "osProfile", "adminUsername"),
+)
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9_])?\Z")
+_SECRETS = ("adminPassword", "customData")  # write-only members of osProfile
+
+
+def put_vm(call: Call) -> Response:
+    """Return 201 with an operation for a new VM, 200 for a full update of one that is there."""
+    call.require_group()
+    name = call.path["vm"]
+    if not _NAME.match(name):
+        raise bad_request(f"The entity name 'vmName' is invalid: '{name}'.", code="InvalidParameter", target="vmName")
+    location = call.body.get("location")
+    if not isinstance(location, str) or not location:
+        raise errors.no_location()
+    check_machine_body(call.body)
+    wanted_identity(call.body.get("identity"))  # what it refuses, it refuses before a machine is made
+    with call.lock:
+        before = call.read(call.resource_id(VM_TYPE, name))
+        if before is not None:
+            return JSONResponse(_updated(call, before))
+        vm = _created(call, name, location.lower().replace(" ", ""))
+    headers = finished(call, provider="Microsoft.Compute", location=vm["location"])
+    creating = vm | {"properties": vm["properties"] | {"provisioningState": "Creating"}}
+    return JSONResponse(creating, 201, headers=headers)
+
+
+def _created(call: Call, name: str, location: str) -> Document:
+    vm_id = call.resource_id(VM_TYPE, name)
+    given: dict[str, Any] = call.body["properties"]
+    vm: Document = {
+        "id": vm_id,
+        "name": name,
+        "type": VM_TYPE,
+        "location": location,
+        "tags": call.body.get("tags") or {},
+        "properties": _without_secrets(given)
+        | {"vmId": str(uuid.uuid4()), "provisioningState": "Succeeded", "timeCreated": rfc3339(call.world.now())},
+    }
+    if call.body.get("zones"):
+        vm["zones"] = call.body["zones"]
+    # A machine without a resource is the remains of a process killed between the two: it never was anybody's VM.
+    if call.world.machines.get(vm_id) is not None:
+        call.world.machines.delete(vm_id)
+    call.world.machines.create(
+        vm_id,
+        name=name,
+        region=location,
+        vm_id=vm["properties"]["vmId"],
+        secure_boot=member(call.body, "properties", "securityProfile", "uefiSettings", "secureBootEnabled") is True,
+    )
+    with call.world.store.transaction():
+        apply_identity(call, vm, call.body.get("identity"))
+        call.write(vm)
+    return vm
+
+
+def _without_secrets(properties: dict[str, Any]) -> dict[str, Any]:
+    profile = properties.get("osProfile")
+    if not isinstance(profile, dict):
+        return properties
+    return properties | {"osProfile": {k: v for k, v in profile.items() if k not in _SECRETS}}
+
+
+def _updated(call: Call, before: Document) -> Document:
+    """Return the VM with the body merged in: given members replace, others stay, tags are replaced whole."""
+    for path in FIXED_AT_CREATION:
+        given = member(call.body, *path)
+        if given is not None and given != member(before, *path):
+            raise errors.property_change(".".join(path[1:]))
+    size = member(call.body, "properties", "hardwareProfile", "vmSize")
+    if size is not None and not SNP_SIZE.match(str(size).lower()):
+        raise bad_request(
+            f"The VM size '{size}' is not supported for creation of VMs and Virtual Machine Scale Set with "
+            "'ConfidentialVM' security type."
+        )
+    vm = dict(before)
+    given_properties = call.body.get("properties")
+    if isinstance(given_properties, dict):
+        read_only = ("vmId", "provisioningState", "timeCreated", "instanceView")
+        changes = {k: v for k, v in _without_secrets(given_properties).items() if k not in read_only}
+        vm["properties"] = _merged(before["properties"], changes)
+    if isinstance(call.body.get("tags"), dict):
+        vm["tags"] = call.body["tags"]
+    with call.world.store.transaction():
+        apply_identity(call, vm, call.body.get("identity"))
+        call.write(vm)
+    return vm
+
+
+def _merged(before: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(before)
+    for name, value in changes.items():
+        old = merged.get(name)
+        merged[name] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def patch_vm(call: Call) -> Response:
+    """Return 200 with the changed VM: the Python SDK takes no other first status for a PATCH."""
+    with call.lock:
+        return JSONResponse(_updated(call, call.require(VM_TYPE, call.path["vm"])))
+
+
+def get_vm(call: Call) -> Response:
+    """Return the VM; `$expand=instanceView` adds what it is doing."""
+    vm = call.require(VM_TYPE, call.path["vm"])
+    if call.query.get("$expand", "").lower() == "instanceview":
+        vm["properties"]["instanceView"] = _instance_view(vm)
+    return JSONResponse(vm)
+
+
+def get_instance_view(call: Call) -> Response:
+    """Return what the VM is doing: a VM of the sandbox always runs."""
+    return JSONResponse(_instance_view(call.require(VM_TYPE, call.path["vm"])))
+
+
+def _instance_view(vm: Document) -> Document:
+    created = vm["properties"]["timeCreated"]
+    return {
+        "computerName": member(vm, "properties", "osProfile", "computerName") or vm["name"],
+        "hyperVGeneration": "V2",
+        "statuses": [
+            {
+                "code": "ProvisioningState/succeeded",
+                "level": "Info",
+                "displayStatus": "Provisioning succeeded",
+                "time": created,
+            },
+            {"code": "PowerState/running", "level": "Info", "displayStatus": "VM running"},
+        ],
+    }
+
+
+def list_vms(call: Call) -> Response:
+    """Return the VMs of the group, or of the subscription."""
+    if "group" in call.path:
+        call.require_group()
+    return JSONResponse({"value": call.resources(VM_TYPE, group="group" in call.path)})
+
+
+def delete_vm(call: Call) -> Response:
+    """Return 202 with an operation after the VM was deleted, 204 if it was not there."""
+    with call.lock:
+        call.require_group()
+        vm = call.read(call.resource_id(VM_TYPE, call.path["vm"]))
+        if vm is None:
+            return Response(status_code=204)
+        remove(call, vm)
+    headers = finished(call, provider="Microsoft.Compute", location=vm["location"])
+    return Response(status_code=202, headers=headers)
+
+
+def remove(call: Call, vm: Document) -> None:
+    """Delete a VM, its identity and its machine."""
+    with call.world.store.transaction():
+        remove_identity(call, vm)
+        call.world.store.delete(ARM_KIND, str(vm["id"]).lower())
+    call.world.machines.delete(str(vm["id"]))

@@ -1,0 +1,1 @@
+"""Key Vault's data plane in the sandbox: keys, crypto operations, and secure key release."""

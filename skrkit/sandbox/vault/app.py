@@ -1,0 +1,161 @@
+"""The ASGI app of *.vault.azure.net: which vault, who calls, what version, may they, and then the handler."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from skrkit.sandbox.vault import access, backup, creation, crypto, deletion, errors, reading, release
+from skrkit.sandbox.vault.call import API_VERSIONS, Call, Handler, VaultResource, find_vault
+from skrkit.sandbox.web import AzureError, azure_error, host, json_body, new_request_id
+
+if TYPE_CHECKING:
+    from skrkit.sandbox.world import World
+
+SUFFIX = ".vault.azure.net"
+SERVICE_VERSION = "1.9.2100.1"
+_KEY = "/keys/{name}"
+_VERSION = _KEY + "/{version}"
+_DELETED = "/deletedkeys/{name}"
+
+# method, path without doubled and trailing slashes, key permission, handler
+ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
+    ("GET", "/keys", "list", reading.list_keys),
+    ("GET", _KEY + "/versions", "list", reading.list_versions),
+    ("POST", "/keys/restore", "restore", backup.restore_key),
+    ("POST", _KEY + "/create", "create", creation.create_key),
+    ("POST", _KEY + "/rotate", "rotate", creation.rotate_key),
+    ("POST", _KEY + "/backup", "backup", backup.backup_key),
+    ("POST", _KEY + "/release", "release", release.release_key),
+    ("PUT", _KEY, "import", creation.import_key),
+    ("GET", _KEY, "get", reading.get_key),
+    ("PATCH", _KEY, "update", creation.update_key),
+    ("DELETE", _KEY, "delete", deletion.delete_key),
+    ("GET", _VERSION, "get", reading.get_key),
+    ("PATCH", _VERSION, "update", creation.update_key),
+    ("POST", _VERSION + "/release", "release", release.release_key),
+    ("POST", _VERSION + "/encrypt", "encrypt", crypto.encrypt),
+    ("POST", _VERSION + "/decrypt", "decrypt", crypto.decrypt),
+    ("POST", _VERSION + "/wrapkey", "wrapKey", crypto.wrap_key),
+    ("POST", _VERSION + "/unwrapkey", "unwrapKey", crypto.unwrap_key),
+    ("POST", _VERSION + "/sign", "sign", crypto.sign),
+    ("POST", _VERSION + "/verify", "verify", crypto.verify),
+    ("POST", _KEY + "/encrypt", "encrypt", crypto.encrypt),
+    ("POST", _KEY + "/decrypt", "decrypt", crypto.decrypt),
+    ("POST", _KEY + "/wrapkey", "wrapKey", crypto.wrap_key),
+    ("POST", _KEY + "/unwrapkey", "unwrapKey", crypto.unwrap_key),
+    ("POST", _KEY + "/sign", "sign", crypto.sign),
+    ("POST", _KEY + "/verify", "verify", crypto.verify),
+    ("GET", "/deletedkeys", "list", reading.list_deleted),
+    ("GET", _DELETED, "get", deletion.get_deleted_key),
+    ("DELETE", _DELETED, "purge", deletion.purge_key),
+    ("POST", _DELETED + "/recover", "recover", deletion.recover_key),
+)
+METHODS = ["GET", "PUT", "POST", "PATCH", "DELETE"]
+MAX_VAULT_BODY_BYTES = 1 << 18  # an attestation token has 5 to 10 kB
+
+
+def app(world: World) -> Starlette:
+    """Return the ASGI app of every vault of the sandbox; the host name says which one a request is for."""
+    lock = threading.RLock()
+    table = [(method, _pattern(path), permission, handler) for method, path, permission, handler in ROUTES]
+
+    async def endpoint(request: Request) -> Response:
+        vault: VaultResource | None = None
+        try:
+            vault = await run_in_threadpool(_vault, world, request)
+            response = await _answer(world, lock, table, vault, request)
+        except AzureError as refusal:
+            response = refusal.response()
+        if response.headers.get("content-type") == "application/json":
+            response.headers["content-type"] = "application/json; charset=utf-8"
+        response.headers.update(_headers(request, vault))
+        return response
+
+    routes = [Route("/{path:path}", endpoint, methods=METHODS)]
+    return Starlette(routes=routes, exception_handlers={AzureError: azure_error})
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path), re.IGNORECASE)
+
+
+def _vault(world: World, request: Request) -> VaultResource:
+    name = host(request).removesuffix(SUFFIX)
+    found = find_vault(world, name)
+    if found is None:
+        raise AzureError(
+            404,
+            "VaultNotFound",
+            f"No vault is called {name}. In Azure its name would not resolve: a DNS error, and no HTTP answer.",
+        )
+    return found
+
+
+async def _answer(
+    world: World, lock: threading.RLock, table: list[Any], vault: VaultResource, request: Request
+) -> Response:
+    path = "/" + "/".join(part for part in request.url.path.split("/") if part)
+    method = request.headers.get("x-http-method", request.method) if request.method == "POST" else request.method
+    caller = await run_in_threadpool(access.authenticated, world, request.headers.get("authorization"))
+    access.check_network(vault)
+    permission, handler, names = _route(table, method.upper(), path)
+    api_version = _api_version(request)
+    access.check_permission(world, vault, caller, permission, names.get("name", ""))
+    call = Call(
+        world=world,
+        vault=vault,
+        caller=caller,
+        api_version=api_version,
+        path=names,
+        query=dict(request.query_params),
+        body=await json_body(request, limit=MAX_VAULT_BODY_BYTES),
+        lock=lock,
+    )
+    return await run_in_threadpool(handler, call)
+
+
+def _api_version(request: Request) -> str:
+    api_version = request.query_params.get("api-version", "")
+    if not api_version:
+        raise errors.bad_parameter("api-version must be specified")  # the words are not known to the letter (inferred)
+    if api_version not in API_VERSIONS:
+        raise errors.bad_parameter(
+            f"The specified version ({api_version}) is not recognized. Consider using the latest supported version "
+            f"({API_VERSIONS[-1]})."
+        )
+    return api_version
+
+
+def _route(table: list[Any], method: str, path: str) -> tuple[str, Handler, dict[str, str]]:
+    for known, pattern, permission, handler in table:
+        found = pattern.fullmatch(path) if known == method else None
+        if found:
+            return permission, handler, found.groupdict()
+    raise AzureError(501, "NotInSandbox", f"The sandbox does not have {method} {path}. See skrkit/sandbox/FIDELITY.md.")
+
+
+def _headers(request: Request, vault: VaultResource | None) -> dict[str, str]:
+    address = request.client.host if request.client else "127.0.0.1"
+    headers = {
+        "Cache-Control": "no-cache",
+        "Pragma": "no-cache",
+        "Expires": "-1",
+        "Strict-Transport-Security": "max-age=31536000;includeSubDomains",
+        "X-Content-Type-Options": "nosniff",
+        "x-ms-keyvault-region": vault.region if vault else "",
+        "x-ms-keyvault-service-version": SERVICE_VERSION,
+        "x-ms-keyvault-network-info": f"conn_type=Ipv4;addr={address};act_addr_fam=InterNetwork;",
+        "x-ms-request-id": new_request_id(),
+    }
+    client_id = request.headers.get("x-ms-client-request-id")
+    if client_id:
+        headers["x-ms-client-request-id"] = client_id
+    return {name: value for name, value in headers.items() if value}

@@ -1,0 +1,139 @@
+"""Key material: what can be made and imported, its public half as a JWK, its private half as PKCS#8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from skrkit.encoding import b64url, b64url_bytes
+from skrkit.errors import ParseError
+from skrkit.sandbox.vault import errors
+
+RSA_SIZES = (2048, 3072, 4096)
+CURVES: dict[str, type[ec.EllipticCurve]] = {
+    "P-256": ec.SECP256R1,
+    "P-384": ec.SECP384R1,
+    "P-521": ec.SECP521R1,
+    "P-256K": ec.SECP256K1,
+}
+KEY_TYPES = ("RSA", "RSA-HSM", "EC", "EC-HSM")
+
+PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """A key pair: `jwk` is the public half (n and e, or crv, x and y, in base64url), `pem` the private one."""
+
+    kty: str
+    jwk: dict[str, str]
+    pem: str = field(repr=False)
+
+    @property
+    def hsm(self) -> bool:
+        """Whether the key lives in an HSM, as far as its type says."""
+        return self.kty.endswith("-HSM")
+
+
+def key_type(value: Any) -> str:
+    """Return a key type that can be made. Raises `AzureError` 400; texts (inferred)."""
+    if value not in KEY_TYPES:
+        raise errors.bad_parameter(
+            f"The property \"kty\" has the value '{value}', which is not supported. Supported: {', '.join(KEY_TYPES)}."
+        )
+    return str(value)
+
+
+def generate(kty: str, body: dict[str, Any]) -> Material:
+    """Return a fresh key of the type and size that a create request asks for. Raises `AzureError` 400."""
+    if kty.startswith("EC"):
+        curve = body.get("crv") or "P-256"
+        if curve not in CURVES:
+            raise errors.bad_parameter(f"The property \"crv\" has the value '{curve}', which is not supported.")
+        return _material(kty, ec.generate_private_key(CURVES[curve]()))
+    size = body.get("key_size") or 2048
+    if size not in RSA_SIZES:
+        raise errors.bad_parameter(f'The property "key_size" has the value {size}, which is not supported.')
+    exponent = body.get("public_exponent") or 65537
+    if exponent not in (3, 65537):
+        raise errors.bad_parameter(f'The property "public_exponent" has the value {exponent}, which is not supported.')
+    return _material(kty, rsa.generate_private_key(exponent, int(size)))
+
+
+def imported(jwk: Any, *, hsm: bool) -> Material:
+    """Return the key of a private JWK, RSA or EC. `hsm` moves it into the HSM. Raises `AzureError` 400."""
+    if not isinstance(jwk, dict):
+        raise errors.bad_parameter('The property "key" is required.')
+    kty = key_type(jwk.get("kty"))
+    base = kty.removesuffix("-HSM")
+    try:
+        private = _ec_key(jwk) if base == "EC" else _rsa_key(jwk)
+    except (ValueError, ParseError) as cause:
+        raise errors.bad_parameter(f"The key material is not a valid {base} private key: {cause}") from None
+    if isinstance(private, rsa.RSAPrivateKey) and private.key_size not in RSA_SIZES:
+        raise errors.bad_parameter(f"The RSA key has {private.key_size} bits, which is not supported.")
+    return _material(f"{base}-HSM" if hsm else kty, private)
+
+
+def _number(jwk: dict[str, Any], name: str) -> int:
+    value = jwk.get(name)
+    if not isinstance(value, str):
+        raise ValueError(f"member {name} is missing")
+    return int.from_bytes(b64url_bytes(value, what=f"JWK member {name}", where=f"/key/{name}"), "big")
+
+
+def _rsa_key(jwk: dict[str, Any]) -> rsa.RSAPrivateKey:
+    n, e, d = (_number(jwk, name) for name in ("n", "e", "d"))
+    if n.bit_length() not in RSA_SIZES:
+        raise ValueError(f"the modulus has {n.bit_length()} bits, which is not supported")
+    p, q = (_number(jwk, "p"), _number(jwk, "q")) if "p" in jwk else rsa.rsa_recover_prime_factors(n, e, d)
+    numbers = rsa.RSAPrivateNumbers(
+        p=p,
+        q=q,
+        d=d,
+        dmp1=rsa.rsa_crt_dmp1(d, p),
+        dmq1=rsa.rsa_crt_dmq1(d, q),
+        iqmp=rsa.rsa_crt_iqmp(p, q),
+        public_numbers=rsa.RSAPublicNumbers(e, n),
+    )
+    return numbers.private_key()
+
+
+def _ec_key(jwk: dict[str, Any]) -> ec.EllipticCurvePrivateKey:
+    curve = CURVES.get(str(jwk.get("crv")))
+    if curve is None:
+        raise ValueError(f"the curve {jwk.get('crv')!r} is not supported")
+    public = ec.EllipticCurvePublicNumbers(_number(jwk, "x"), _number(jwk, "y"), curve())
+    return ec.EllipticCurvePrivateNumbers(_number(jwk, "d"), public).private_key()
+
+
+def _material(kty: str, private: PrivateKey) -> Material:
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
+    if isinstance(private, rsa.RSAPrivateKey):
+        numbers = private.public_key().public_numbers()
+        jwk = {"n": _unsigned(numbers.n, private.key_size // 8), "e": _unsigned(numbers.e)}
+    else:
+        point = private.public_key().public_numbers()
+        size = (private.key_size + 7) // 8
+        curve = next(name for name, known in CURVES.items() if isinstance(private.curve, known))
+        jwk = {"crv": curve, "x": _unsigned(point.x, size), "y": _unsigned(point.y, size)}
+    return Material(kty=kty, jwk=jwk, pem=pem)
+
+
+def _unsigned(value: int, size: int = 0) -> str:
+    return b64url(value.to_bytes(size or (value.bit_length() + 7) // 8, "big"))
+
+
+def private_key(pem: str) -> PrivateKey:
+    """Return the private key of a stored document. It was checked when it was made; a check here costs 100 ms."""
+    private = load_pem_private_key(pem.encode("ascii"), None, unsafe_skip_rsa_key_validation=True)
+    assert isinstance(private, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
+    return private

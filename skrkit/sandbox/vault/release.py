@@ -1,0 +1,182 @@
+"""Secure key release: hold the attestation token against the key's policy, then wrap the key for the VM and sign."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+from starlette.responses import JSONResponse, Response
+
+from skrkit.encoding import b64url_bytes
+from skrkit.errors import ParseError, SkrkitError
+from skrkit.sandbox.store import Document
+from skrkit.sandbox.vault import bundle, errors
+from skrkit.sandbox.vault.call import EXPORTABLE_FROM, Call, at_least
+from skrkit.sandbox.vault.crypto import usable
+from skrkit.sandbox.vault.material import private_key
+from skrkit.sandbox.vault.signing import signer
+from skrkit.sandbox.vault.wrapping import DEFAULT_ENC, OAEP_HASH, key_hsm, wrapped
+
+if TYPE_CHECKING:
+    from skrkit.policy.model import ReleasePolicy
+    from skrkit.sandbox.world import World
+    from skrkit.token.verify import VerifiedToken
+
+KEK_BITS = range(2048, 4097)  # the service's own bounds are not known (inferred)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrappingKey:
+    """The key that the attested machine can decrypt with: the KEK."""
+
+    kid: str
+    key: rsa.RSAPublicKey
+
+
+def release_key(call: Call) -> Response:
+    """Return `{"value": <JWS>}` with the wrapped private key.
+
+    The order of the refusals (inferred), after token, network and permission:
+
+    1. 404 the key is not there. 2. 403 it is disabled. 3. 403 it is not exportable. 4. 400 target, enc or nonce.
+    5. 403 the token is not one that an authority of the policy vouches for. 6. 403 its claims do not meet the policy.
+    7. 403 it names no RSA key to wrap with.
+    """
+    if not at_least(call.api_version, EXPORTABLE_FROM):
+        raise errors.bad_parameter(f"Release is supported from API version '{EXPORTABLE_FROM}' on.")
+    named, version = usable(call, "release")  # (1) (2)
+    if not named["exportable"] or named["release_policy"] is None:
+        raise errors.operation_not_permitted("release")  # (3)
+    target, enc, nonce = _request(call.body)  # (4)
+    policy = _policy(named["release_policy"])
+    token = _verified(call.world, policy, target)  # (5)
+    _evaluate(policy, token)  # (6)
+    kek = _wrapping_key(token.claims)  # (7)
+    ciphertext = wrapped(private_key(version["pem"]), kek.key, enc)
+    payload = _payload(call, named, version, enc=enc, nonce=nonce, key_hsm=key_hsm(ciphertext, kid=kek.kid, enc=enc))
+    return JSONResponse({"value": signer(call.world).sign(payload)})
+
+
+def _request(body: Mapping[str, Any]) -> tuple[str, str, str | None]:
+    target, enc, nonce = body.get("target"), body.get("enc"), body.get("nonce")
+    if not isinstance(target, str) or not target:
+        raise errors.bad_parameter('The property "target" is required.')
+    enc = DEFAULT_ENC if enc is None else enc
+    if enc not in OAEP_HASH:
+        raise errors.bad_parameter(f"The property \"enc\" has the value '{enc}', which is not supported.")
+    if nonce is not None and not isinstance(nonce, str):
+        raise errors.bad_parameter('The property "nonce" must be a string.')
+    return target, str(enc), nonce
+
+
+def _policy(stored: Document) -> ReleasePolicy:
+    from skrkit.policy.parse import parse_policy
+
+    return parse_policy(b64url_bytes(stored["data"], what="release policy data", where="/release_policy/data"))
+
+
+def _verified(world: World, policy: ReleasePolicy, target: str) -> VerifiedToken:
+    """Return the token as verified by the keys of the authority in the policy that its `iss` names.
+
+    Keys come from nowhere else: not from `jku`, and not from an issuer that the policy does not list. Such a token
+    does not meet the policy, whoever signed it.
+    """
+    from skrkit.policy.model import issuer_form
+    from skrkit.token.decode import decode_jwt
+    from skrkit.token.jwks import parse_jwks
+    from skrkit.token.verify import verify_token
+
+    try:
+        unverified = decode_jwt(target)
+        issuer = unverified.claims.get("iss")
+        if not isinstance(issuer, str):
+            raise errors.target_not_verified()
+        authority = issuer_form(issuer)
+        if all(clause.issuer != authority for clause in policy.root):
+            raise errors.policy_not_met()
+        keys = parse_jwks(json.dumps(_published_keys(world, authority)))
+        return verify_token(unverified, jwks=keys, issuer=issuer, now=world.now())
+    except SkrkitError:
+        raise errors.target_not_verified() from None
+
+
+def _published_keys(world: World, authority: str) -> Mapping[str, Any]:
+    """Return the JWKS of an attestation provider of this sandbox. Any other authority cannot be verified here."""
+    from skrkit.sandbox.maa.keys import jwks_of
+
+    parts = urlsplit(authority)
+    if parts.scheme != "https" or parts.path or not parts.hostname:
+        raise errors.target_not_verified()
+    if not parts.hostname.endswith(".attest.azure.net"):
+        raise errors.target_not_verified()
+    return jwks_of(world, parts.hostname)
+
+
+def _evaluate(policy: ReleasePolicy, token: VerifiedToken) -> None:
+    from skrkit.policy.evaluate import evaluate
+
+    if not evaluate(policy, token).holds:
+        raise errors.policy_not_met()
+
+
+def _wrapping_key(claims: Mapping[str, Any]) -> WrappingKey:
+    """Return the first RSA key for encryption in the top-level `x-ms-runtime.keys`, which is the guest's own.
+
+    `x-ms-isolation-tee.x-ms-runtime.keys` holds the paravisor's keys and is not looked at.
+    """
+    runtime = claims.get("x-ms-runtime")
+    keys = runtime.get("keys") if isinstance(runtime, dict) else None
+    for entry in keys if isinstance(keys, list) else []:
+        if isinstance(entry, dict) and entry.get("kty") == "RSA" and _for_encryption(entry):
+            return _rsa_wrapping_key(entry)
+    raise errors.target_not_verified()
+
+
+def _for_encryption(entry: Mapping[str, Any]) -> bool:
+    operations = entry.get("key_ops")
+    if isinstance(operations, list) and "encrypt" in operations:
+        return True
+    return entry.get("key_use") == "enc" or entry.get("use") == "enc"
+
+
+def _rsa_wrapping_key(entry: Mapping[str, Any]) -> WrappingKey:
+    kid = entry.get("kid")
+    if not isinstance(kid, str) or not kid:
+        raise errors.target_not_verified()
+    try:
+        numbers = [
+            int.from_bytes(b64url_bytes(str(entry.get(name, "")), what=f"JWK {name}", where=f"/{name}"), "big")
+            for name in ("n", "e")
+        ]
+        key = rsa.RSAPublicNumbers(n=numbers[0], e=numbers[1]).public_key()
+    except (ParseError, ValueError):
+        raise errors.target_not_verified() from None
+    if key.key_size not in KEK_BITS:
+        raise errors.target_not_verified()
+    return WrappingKey(kid=kid, key=key)
+
+
+def _payload(
+    call: Call, named: Document, version: Document, *, enc: str, nonce: str | None, key_hsm: str
+) -> dict[str, Any]:
+    """Return the payload as a vault writes it: `request.kid` as called, no `contentType` in the policy.
+
+    `nonce` stands in `request` when one was sent (inferred: no recording has one).
+    """
+    request: dict[str, Any] = {"api-version": call.api_version, "enc": enc}
+    request["kid"] = bundle.key_id(call.vault, named["name"], call.version)
+    if nonce is not None:
+        request["nonce"] = nonce
+    key: dict[str, Any] = {
+        "key": bundle.public_jwk(call, named, version) | {"key_hsm": key_hsm},
+        "attributes": bundle.attributes(call, named, version),
+    }
+    if version["tags"] is not None:
+        key["tags"] = version["tags"]
+    policy = named["release_policy"]
+    key["release_policy"] = {"data": policy["data"], "immutable": policy["immutable"]}
+    return {"request": request, "response": {"key": key}}

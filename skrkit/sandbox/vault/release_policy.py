@@ -1,0 +1,87 @@
+"""Release policies as a vault takes them in: the rules between `exportable` and policy, and the rewriting of `data`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from skrkit.encoding import b64url, b64url_bytes
+from skrkit.errors import ParseError, PolicyError
+from skrkit.sandbox.vault import errors
+from skrkit.sandbox.vault.call import EXPORTABLE_FROM, Call, at_least
+
+CONTENT_TYPE = "application/json; charset=utf-8"
+
+Policy = dict[str, Any]
+
+
+def given_policy(body: dict[str, Any]) -> Policy | None:
+    """Return the `release_policy` member, or None. Without `data` it counts as absent, as in Azure.
+
+    (The Python SDK drops a policy that it was given as `str` and sends an empty one.)
+    """
+    policy = body.get("release_policy")
+    return policy if isinstance(policy, dict) and policy.get("data") else None
+
+
+def check_exportable(call: Call, *, exportable: bool, hsm: bool, policy: Policy | None) -> None:
+    """Raise the `AKV.SKR` 400 of a new key whose `exportable`, type and policy do not fit each other.
+
+    Which of several broken rules is named first is not known; this is the order of their numbers (inferred).
+    """
+    if exportable:
+        if not call.vault.premium or not at_least(call.api_version, EXPORTABLE_FROM):
+            raise errors.skr(1001)
+        if policy is None:
+            raise errors.skr(1004)
+        if not hsm:
+            raise errors.skr(1006)
+    elif policy is not None and _parsed(policy) is not None:
+        raise errors.skr(1005)  # a malformed policy without exportable is dropped in silence, as one user reported
+
+
+def stored_policy(given: Policy) -> Policy:
+    """Return a policy as the vault keeps it: rewritten `data`, `contentType`, `immutable`. Raises 400 AKV.SKR.1013."""
+    document = _parsed(given)
+    if document is None:
+        raise errors.skr(1013)
+    text = json.dumps(_texts(document), separators=(",", ":"), ensure_ascii=False)
+    return {
+        "contentType": given.get("contentType") or CONTENT_TYPE,
+        "data": b64url(text.encode()),
+        "immutable": given.get("immutable") is True,
+    }
+
+
+def changed_policy(before: Policy | None, given: Policy) -> Policy:
+    """Return what an update makes of a key's policy. Raises 400 for a key without one, and for an immutable one."""
+    if before is None:
+        raise errors.skr(1005)
+    if before["immutable"]:
+        raise errors.skr(1020)
+    return stored_policy(given)
+
+
+def _parsed(given: Policy) -> dict[str, Any] | None:
+    """Return the policy's document, members in the order that a vault writes; None if it is malformed."""
+    from skrkit.policy.parse import parse_policy
+
+    data = given["data"]
+    try:
+        if not isinstance(data, str):
+            return None
+        raw = b64url_bytes(data, what="release policy data", where="/release_policy/data")
+        return parse_policy(raw).fields()
+    except (ParseError, PolicyError):
+        return None
+
+
+def _texts(value: Any) -> Any:
+    """Return the value with booleans as the texts "true" and "false": what a vault does, and a Managed HSM does not."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict):
+        return {name: _texts(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_texts(member) for member in value]
+    return value

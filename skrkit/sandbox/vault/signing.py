@@ -1,0 +1,99 @@
+"""The certificate that signs release responses, and the JWS around them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from skrkit.encoding import b64url
+
+if TYPE_CHECKING:
+    from skrkit.sandbox.world import World
+
+KIND, KEY = "vault-signing", "release"
+NAMES = ("vault.azure.net", "*.vault.azure.net", "*.vaultcore.azure.net")
+RENEW_BEFORE = timedelta(days=1)
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signer:
+    """The service's signing key with its chain: leaf, issuing, root. `header` is the JWS header it writes."""
+
+    key: rsa.RSAPrivateKey = field(repr=False)
+    chain: tuple[x509.Certificate, ...]
+    header: dict[str, Any] = field(repr=False)
+
+    def sign(self, payload: dict[str, Any]) -> str:
+        """Return the compact JWS over a payload, RS256."""
+        parts = [json.dumps(part, separators=(",", ":")).encode() for part in (self.header, payload)]
+        covered = ".".join(b64url(part) for part in parts)
+        signature = self.key.sign(covered.encode("ascii"), padding.PKCS1v15(), hashes.SHA256())
+        return f"{covered}.{b64url(signature)}"
+
+
+def signer(world: World) -> Signer:
+    """Return the sandbox's signer: made on first use, kept in the store, renewed a day before it expires."""
+    with _lock:
+        known = world.cache.get("vault-signer")
+        if isinstance(known, Signer) and _fresh(known, world):
+            return known
+        made = _stored(world)
+        if made is None or not _fresh(made, world):
+            made = _issued(world)
+        world.cache["vault-signer"] = made
+        return made
+
+
+def _fresh(known: Signer, world: World) -> bool:
+    return known.chain[0].not_valid_after_utc - RENEW_BEFORE > world.now() >= known.chain[0].not_valid_before_utc
+
+
+def _stored(world: World) -> Signer | None:
+    document = world.store.get(KIND, KEY)
+    if document is None:
+        return None
+    key = load_pem_private_key(document["key"].encode("ascii"), None, unsafe_skip_rsa_key_validation=True)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return _signer(key, tuple(x509.load_pem_x509_certificates(document["chain"].encode("ascii"))))
+
+
+def _issued(world: World) -> Signer:
+    key = rsa.generate_private_key(65537, 2048)
+    issued = world.tls.issue(NAMES[0], list(NAMES), key=key)
+    document = {
+        "key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii"),
+        "chain": b"".join(certificate.public_bytes(Encoding.PEM) for certificate in issued.chain).decode("ascii"),
+    }
+    world.store.put(KIND, KEY, document)
+    return _signer(key, tuple(issued.chain))
+
+
+def _signer(key: rsa.RSAPrivateKey, chain: tuple[x509.Certificate, ...]) -> Signer:
+    """Return the signer with the header that a vault writes: kid is the leaf's SHA-1 in upper-case hex."""
+    ders = [certificate.public_bytes(Encoding.DER) for certificate in chain]
+    sha1 = hashlib.sha1(ders[0], usedforsecurity=False).digest()
+    header = {
+        "alg": "RS256",
+        "kid": sha1.hex().upper(),
+        "x5t": b64url(sha1),
+        "typ": "JWT",
+        "x5t#S256": b64url(hashlib.sha256(ders[0]).digest()),
+        "x5c": [base64.b64encode(der).decode("ascii") for der in ders],
+    }
+    return Signer(key=key, chain=chain, header=header)

@@ -28,13 +28,13 @@ def grant(cloud: Cloud, stage: Stage, object_id: str, *, show: Show | None = Non
 
     `accessPolicies/add` merges: existing grants stay. Raises `ServiceError` when Resource Manager refuses.
     """
-    from azure.mgmt.keyvault.models import AccessPolicyUpdateKind
+    from azure.mgmt.keyvault.models import AccessPolicyUpdateKind, VaultAccessPolicyParameters
 
     from skrkit.services import arm
 
     made = Collector(2, show)
-    policy = {"tenantId": cloud.tenant, "objectId": object_id, "permissions": {"keys": ["release"]}}
-    body = {"properties": {"accessPolicies": [policy]}}
+    policy: Json = {"tenantId": cloud.tenant, "objectId": object_id, "permissions": {"keys": ["release"]}}
+    body: dict[str, Json] = {"properties": {"accessPolicies": [policy]}}
     with azure_call(f"access to vault {stage.vault}"), arm.key_vaults(cloud) as client:
         before = client.vaults.get(stage.resource_group, stage.vault).as_dict()
         made.add(
@@ -48,7 +48,7 @@ def grant(cloud: Cloud, stage: Stage, object_id: str, *, show: Show | None = Non
             stage.resource_group,
             stage.vault,
             AccessPolicyUpdateKind.ADD,
-            body,  # type: ignore[arg-type]  # the SDK takes the JSON as it goes over the wire
+            VaultAccessPolicyParameters(body),
         )
         after = client.vaults.get(stage.resource_group, stage.vault).as_dict()
     made.add(

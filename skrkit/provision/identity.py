@@ -29,6 +29,8 @@ def enable(cloud: Cloud, stage: Stage, *, show: Show | None = None) -> Identity:
 
     Needs Virtual Machine Contributor on the VM. Raises `ServiceError` when Resource Manager refuses.
     """
+    from azure.mgmt.compute.models import VirtualMachineUpdate
+
     from skrkit.services import arm
 
     made = Collector(1, show)
@@ -43,7 +45,7 @@ def enable(cloud: Cloud, stage: Stage, *, show: Show | None = None) -> Identity:
         )
         if not principal_of(before):
             compute.virtual_machines.begin_update(
-                stage.resource_group, stage.vm, {"identity": {"type": "SystemAssigned"}}
+                stage.resource_group, stage.vm, VirtualMachineUpdate({"identity": {"type": "SystemAssigned"}})
             ).result()
         after = compute.virtual_machines.get(stage.resource_group, stage.vm).as_dict()
     made.add(

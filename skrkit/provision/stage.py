@@ -51,21 +51,28 @@ def set_stage(cloud: Cloud, stage: Stage, operator_object_id: str) -> None:
 
     What is there already is kept. Raises `ServiceError` when Resource Manager refuses.
     """
+    from azure.mgmt.compute.models import VirtualMachine
+    from azure.mgmt.keyvault.models import VaultCreateOrUpdateParameters
+    from azure.mgmt.resource.resources.models import ResourceGroup
+
     from skrkit.services import arm
 
     with azure_call("resource group"), arm.resource_groups(cloud) as groups:
-        groups.resource_groups.create_or_update(stage.resource_group, {"location": stage.location})
+        groups.resource_groups.create_or_update(stage.resource_group, ResourceGroup(location=stage.location))
     with azure_call("vault"), arm.key_vaults(cloud) as vaults:
         known = {vault.name for vault in vaults.vaults.list_by_resource_group(stage.resource_group)}
         if stage.vault not in known:
+            body = VaultCreateOrUpdateParameters(vault_body(cloud, stage, operator_object_id))
             vaults.vaults.begin_create_or_update(
-                stage.resource_group, stage.vault, vault_body(cloud, stage, operator_object_id)
+                stage.resource_group,
+                stage.vault,
+                body,
             ).result()
     with azure_call("confidential VM"), arm.compute(cloud) as compute:
         machines = {vm.name for vm in compute.virtual_machines.list(stage.resource_group)}
         if stage.vm not in machines:
             compute.virtual_machines.begin_create_or_update(
-                stage.resource_group, stage.vm, confidential_vm_body(cloud, stage)
+                stage.resource_group, stage.vm, VirtualMachine(confidential_vm_body(cloud, stage))
             ).result()
 
 

@@ -155,11 +155,12 @@ def release(
     if made is not None:
         show_release(made, request, verified, key_hsm, key=key, version=version)
     released = unwrap(key_hsm, lambda wrapped, by: source.decrypt(wrapped, by.tpm_scheme))  # (7)
-    public = vault.public_key(key, version)
+    shown = vault.public_key(key, version)
+    public = verified.response.public_jwk if shown is None else shown
     check_same_public_key(released, public)
     proof = prove(released, public)  # (8)
     if made is not None:
-        show_released_key(made, released, public, proof)
+        show_released_key(made, released, public, proof, read_from_vault=shown is not None)
     return Released(key=released, response=verified, decision=decision, public=public)
 
 

@@ -86,6 +86,6 @@ class KeyVault(Protocol):
         """Return the body of the answer to `POST /keys/{key}/{version}/release`. Raises `ReleaseRefused`."""
         ...
 
-    def public_key(self, key: str, version: str) -> Mapping[str, Json]:
-        """Return the key bundle's JWK: the public half as the vault shows it to anyone who may read it."""
+    def public_key(self, key: str, version: str) -> Mapping[str, Json] | None:
+        """Return the key's JWK as the vault shows it to who may read it; None where this identity may not."""
         ...

@@ -228,8 +228,14 @@ def show_release(
     )
 
 
-def show_released_key(made: Collector, key: ReleasedKey, public: Mapping[str, Json], proof: Proof) -> None:
-    """Add the public half of the released key, and the proof that the private half answers to it."""
+def show_released_key(
+    made: Collector, key: ReleasedKey, public: Mapping[str, Json], proof: Proof, *, read_from_vault: bool
+) -> None:
+    """Add the public half of the released key, and the proof that the private half answers to it.
+
+    `read_from_vault` says where `public`, which it was compared with, comes from: asked of the vault, or else the
+    bundle in the signed response, because a VM that may only release cannot read the key.
+    """
     made.add(
         "released-key",
         "The released key: its public half",
@@ -238,7 +244,8 @@ def show_released_key(made: Collector, key: ReleasedKey, public: Mapping[str, Js
             "bits": key.size_bits,
             "sha256": f"{key.sha256_prefix}…",
             "public_pem": key.public_pem(),
-            "vault_kid": public.get("kid"),
+            "equals": public.get("kid"),
+            "compared_with": "the vault's answer to get" if read_from_vault else "the bundle in the signed response",
         },
         proves="The private key is here, and its public half is the vault's. It is shown to nobody, written nowhere.",
         next="It can now do what the vault's public key asks for.",

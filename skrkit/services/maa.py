@@ -57,7 +57,7 @@ class GuestAttestation:
         from skrkit.token.envelope import parse_sealed_envelope
 
         info = attestation_info(evidence, {"nonce": nonce})
-        body = {"AttestationInfo": b64url(json.dumps(info).encode())}
+        body: Json = {"AttestationInfo": b64url(json.dumps(info).encode())}
         url = f"{self.issuer}/attest/AzureGuest?api-version={GUEST_API}"
         with azure_call("guest attestation"):
             answer = send_request(self.cloud, "POST", url, body=body, transport=self.transport)

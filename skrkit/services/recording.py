@@ -42,7 +42,7 @@ class HttpExchange:
         return {"request": request, "response": response}
 
 
-class RecordingTransport(RequestsTransport):
+class RecordingTransport(RequestsTransport):  # type: ignore[misc]  # azure-core hands it out through __getattr__
     """The SDK's own transport over `requests`, which hands each exchange to `record`."""
 
     def __init__(self, record: Callable[[HttpExchange], None], **options: Any) -> None:

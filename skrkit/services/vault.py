@@ -28,11 +28,12 @@ def key_client(cloud: Cloud, vault_url: str, transport: Any = None) -> KeyClient
 class Vault:
     """The relying party: one vault. Reads with `reader`'s identity, releases with `releaser`'s (the VM's).
 
-    They differ because the right to release does not include the right to read.
+    They differ because the right to release does not include the right to read; inside a VM in Azure there is no
+    reader.
     """
 
     url: str
-    reader: KeyClient = field(repr=False)
+    reader: KeyClient | None = field(repr=False)
     releaser: KeyClient = field(repr=False)
 
     @property
@@ -43,13 +44,15 @@ class Vault:
     def release(self, key: str, version: str, request: ReleaseRequest) -> bytes:
         """Return the compact JWS of the answer. Raises `ReleaseRefused` with Key Vault's own words on a 403."""
         from azure.core.exceptions import AzureError, HttpResponseError
+        from azure.keyvault.keys import KeyExportEncryptionAlgorithm
 
         from skrkit.services.azure_errors import service_error
 
         what = f"release of key {key}"
+        algorithm = KeyExportEncryptionAlgorithm(request.enc.value)
         try:
             result = self.releaser.release_key(
-                key, request.target, version=version or None, algorithm=request.enc.value, nonce=request.nonce
+                key, request.target, version=version or None, algorithm=algorithm, nonce=request.nonce
             )
         except HttpResponseError as error:
             raise refusal(error, what) from error
@@ -61,18 +64,24 @@ class Vault:
             )
         return str(result.value).encode("ascii")
 
-    def public_key(self, key: str, version: str) -> Mapping[str, Json]:
-        """Return the key's public JWK members: kid, kty, key_ops, and n and e, or crv, x and y, in base64url."""
+    def public_key(self, key: str, version: str) -> Mapping[str, Json] | None:
+        """Return the key's public JWK members: kid, kty, key_ops, and n and e, or crv, x and y, in base64url.
+
+        None without a reader.
+        """
         from skrkit.encoding import b64url
 
+        if self.reader is None:
+            return None
         with azure_call(f"public half of key {key}"):
             found = self.reader.get_key(key, version or None)
-        members: dict[str, Json] = {"kid": found.id, "kty": str(found.key_type.value if found.key_type else "")}
+        members: dict[str, Json] = {"kid": found.id, "kty": str(getattr(found.key_type, "value", found.key_type))}
         for name in ("n", "e", "x", "y"):
             value = getattr(found.key, name, None)
             if value is not None:
                 members[name] = b64url(value)
-        if getattr(found.key, "crv", None):
-            members["crv"] = str(getattr(found.key.crv, "value", found.key.crv))
+        curve = getattr(found.key, "crv", None)
+        if curve is not None:
+            members["crv"] = str(getattr(curve, "value", curve))
         members["key_ops"] = [str(getattr(op, "value", op)) for op in found.key_operations]
         return members

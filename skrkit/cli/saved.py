@@ -1,0 +1,56 @@
+"""Artefacts as files: one each, decoded and as it went over the wire, and an index. Readable by their owner alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from skrkit.artefact import STEP_TITLES, Artefact
+from skrkit.errors import UsageError
+
+INDEX = "index.json"
+
+
+def save(artefacts: Sequence[Artefact], folder: Path) -> Path:
+    """Return the path of the index, after every artefact was written to `folder`, which is made if need be.
+
+    "4-03-hcl-report.json" is the decoded form, "4-03-hcl-report.bin" the bytes. Files of an earlier save with other
+    names stay. Raises `UsageError` when the folder cannot be written.
+    """
+    entries = []
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for number, artefact in enumerate(artefacts, start=1):
+            name = f"{artefact.step}-{number:02d}-{artefact.name}"
+            files = [_write(folder / f"{name}.json", json.dumps(artefact.to_json(), indent=2).encode())]
+            raw = artefact.saved
+            if raw is not None:
+                files.append(_write(folder / f"{name}{_suffix(raw)}", raw))
+            entries.append({"step": artefact.step, "name": artefact.name, "title": artefact.title, "files": files})
+        _write(folder / INDEX, json.dumps({"steps": STEP_TITLES, "artefacts": entries}, indent=2).encode())
+    except OSError as cause:
+        raise UsageError(
+            what="--save",
+            where=str(cause.filename or folder),
+            expected="a folder that can be written",
+            found=str(cause.strerror),
+            fix="Choose another folder, or make room on the disk.",
+        ) from cause
+    return folder / INDEX
+
+
+def _write(path: Path, content: bytes) -> str:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        file.write(content)
+    return path.name
+
+
+def _suffix(raw: bytes) -> str:
+    if raw.startswith(b"-----BEGIN"):
+        return ".pem"
+    if raw.startswith(b"eyJ"):
+        return ".jwt"
+    return ".txt" if raw.isascii() and raw[:1].isalnum() else ".bin"

@@ -1,0 +1,170 @@
+"""`skrkit walkthrough`: the four steps, each artefact with what it proves and what the next step needs of it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Collection
+
+    from skrkit.artefact import Artefact
+    from skrkit.cloud import Cloud
+    from skrkit.provision.stage import Stage
+    from skrkit.walkthrough import Walk
+
+_STAGE_OPTIONS = ("resource_group", "location", "vm", "vault", "key", "attestation")
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "walkthrough",
+        help="run secure key release and show every artefact on the way",
+        description="Run the four steps of secure key release and show every artefact on the way.",
+    )
+    parser.add_argument("--cloud", choices=("sandbox", "azure"), default="sandbox", help="the world (default: sandbox)")
+    parser.add_argument("--step", type=int, choices=(1, 2, 3, 4), help="show this step only")
+    parser.add_argument("--pause", action="store_true", help="wait for Enter after each artefact")
+    parser.add_argument("--save", metavar="DIR", type=Path, help="write each artefact to its own file, with an index")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead")
+    parser.add_argument("--yes", action="store_true", help="Azure: do what the plan says")
+    names = parser.add_argument_group("names", "In Azure these are yours; the sandbox has its own.")
+    for option in _STAGE_OPTIONS:
+        names.add_argument(f"--{option.replace('_', '-')}", metavar="NAME")
+    names.add_argument("--subscription", metavar="ID", help="default: AZURE_SUBSCRIPTION_ID")
+    names.add_argument("--tenant", metavar="ID", help="default: AZURE_TENANT_ID")
+    parser.set_defaults(func=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the walkthrough and return the exit code: 0, or an error's own."""
+    stage = _stage(arguments)
+    steps: Collection[int] = (arguments.step,) if arguments.step else (1, 2, 3, 4)
+    if arguments.cloud == "azure":
+        return _azure(arguments, stage, steps)
+    show = _Screen(quiet=arguments.json, pause=arguments.pause)
+    with show.doing("Starting the sandbox"):
+        from skrkit.cloud import Cloud
+        from skrkit.sandbox.client import operator_object_id
+
+        cloud = Cloud.sandbox()
+        operator = operator_object_id(cloud)
+    return _walk(arguments, _new_walk(cloud, stage, steps, show, operator), show)
+
+
+def _stage(arguments: argparse.Namespace) -> Stage:
+    from skrkit.provision.stage import Stage
+
+    given = {option: getattr(arguments, option) for option in _STAGE_OPTIONS if getattr(arguments, option)}
+    if "key" in given:
+        given |= {"ec_key": f"{given['key']}-ec", "platform_key": f"{given['key']}-platform"}
+    return Stage(**given)
+
+
+def _azure(arguments: argparse.Namespace, stage: Stage, steps: Collection[int]) -> int:
+    from skrkit.cloud import Cloud
+    from skrkit.provision.plan import check_azure_names, plan_of
+
+    check_azure_names(arguments)
+    plan = plan_of(stage, steps)
+    if not arguments.yes:
+        _print_plan(plan, as_json=arguments.json)
+        return 0
+    cloud = Cloud.azure(tenant=arguments.tenant or "", subscription=arguments.subscription or "")
+    show = _Screen(quiet=arguments.json, pause=arguments.pause)
+    return _walk(arguments, _new_walk(cloud, stage, steps, show, ""), show)
+
+
+def _print_plan(plan: list[str], *, as_json: bool) -> None:
+    if as_json:
+        import json
+
+        print(json.dumps({"plan": plan, "done": False}, indent=2))
+        return
+    print("This would be done in Azure:\n")
+    for line in plan:
+        print(f"  • {line}")
+    print("\nNothing was done. Add --yes to do it.")
+
+
+def _new_walk(cloud: Cloud, stage: Stage, steps: Collection[int], show: _Screen, operator: str) -> Walk:
+    from skrkit.walkthrough import Walk
+
+    return Walk(
+        cloud=cloud, stage=stage, steps=steps, show=show.artefact, doing=show.doing, operator_object_id=operator
+    )
+
+
+def _walk(arguments: argparse.Namespace, walk: Walk, show: _Screen) -> int:
+    artefacts = walk.run()
+    if arguments.save:
+        from skrkit.cli.saved import save
+
+        index = save(artefacts, arguments.save)
+        print(f"Saved {len(artefacts)} artefacts; {index} lists them.", file=sys.stderr)
+    if arguments.json:
+        import json
+
+        document = {"cloud": walk.cloud.world, "artefacts": [artefact.to_json() for artefact in artefacts]}
+        print(json.dumps(document, indent=2))
+    else:
+        show.end(len(artefacts), walk.steps)
+    return 0
+
+
+class _Screen:
+    """The terminal: artefacts on stdout as they are made, talk and a spinner on stderr."""
+
+    def __init__(self, *, quiet: bool, pause: bool) -> None:
+        from rich.console import Console
+
+        self._out = Console(highlight=False, soft_wrap=False)
+        self._talk = Console(stderr=True, highlight=False)
+        self._quiet = quiet
+        self._pause = pause and not quiet and sys.stdin.isatty()
+        self._step = 0
+        self._status: Any = None
+
+    def doing(self, what: str) -> AbstractContextManager[object]:
+        """Return a spinner beside `what` for as long as it lasts; nothing where stderr is no terminal."""
+        if not self._talk.is_terminal:
+            return nullcontext()
+        self._status = self._talk.status(f"{what} …")
+        status: AbstractContextManager[object] = self._status
+        return status
+
+    def artefact(self, artefact: Artefact) -> None:
+        """Print one artefact, after the title of its step where a new one begins."""
+        if self._quiet:
+            return
+        from skrkit.artefact import STEP_TITLES
+        from skrkit.render.terminal import show
+        from skrkit.render.view import view_of_artefact
+
+        if artefact.step != self._step:
+            self._step = artefact.step
+            self._out.rule(f"Step {artefact.step} of 4: {STEP_TITLES[artefact.step]}", align="left")
+            self._out.print()
+        show(view_of_artefact(artefact), self._out)
+        self._out.print()
+        if self._pause:
+            self._wait()
+
+    def _wait(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+        self._talk.input("  Enter to go on … ")
+
+    def end(self, count: int, steps: Collection[int]) -> None:
+        """Print the last word."""
+        if 4 in steps:
+            self._out.print(
+                f"{count} artefacts. A key was released to an attested VM, unwrapped in its vTPM, and put to use."
+            )
+        else:
+            self._out.print(f"{count} artefacts.")
+        self._out.print("Next: skrkit walkthrough --save artefacts, then skrkit inspect any file in there.")

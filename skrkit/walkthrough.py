@@ -1,0 +1,240 @@
+"""The four steps, end to end, on one stage. The command line and the notebooks only show what this makes."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from skrkit.artefact import STEP_TITLES, Artefact, Collector, Show
+from skrkit.errors import ReleaseRefused
+from skrkit.provision import access, identity, key
+from skrkit.provision.stage import Stage, set_stage
+
+if TYPE_CHECKING:
+    from skrkit.cloud import Cloud
+    from skrkit.provision.key import KeyType, ReleasableKey
+    from skrkit.release.flow import Attested
+    from skrkit.release.ports import KeyVault, TokenIssuer
+    from skrkit.release.request import Enc
+    from skrkit.services.attester import Attester
+    from skrkit.wire import Json
+
+Doing: TypeAlias = Callable[[str], AbstractContextManager[object]]
+"""What says that something takes time: called with a sentence, entered while it lasts."""
+
+ALL_STEPS = (1, 2, 3, 4)
+
+
+@dataclass(slots=True, kw_only=True)
+class Walk:
+    """One walk through the steps. What an earlier step made is kept here for the later ones.
+
+    `show` gets each artefact of the steps in `steps`; what an unasked step had to make is made in silence.
+    """
+
+    cloud: Cloud
+    stage: Stage
+    operator_object_id: str = ""
+    steps: Collection[int] = ALL_STEPS
+    show: Show | None = None
+    doing: Doing = lambda _what: nullcontext()
+    artefacts: list[Artefact] = field(default_factory=list)
+
+    def run(self) -> list[Artefact]:
+        """Return the artefacts of the steps that were asked for, in the order they were made.
+
+        Raises what a step raises: the six errors, each naming its request or its check.
+        """
+        if self.cloud.world == "sandbox":
+            with self.doing("Setting the stage: resource group, vault, confidential VM"):
+                set_stage(self.cloud, self.stage, self.operator_object_id)
+        if self.cloud.world == "azure" and tuple(self.steps) == (4,):
+            self._release(self._known_keys(), reads=False)  # inside the VM, whose identity may release and no more
+            return self.artefacts
+        self._identity()
+        last = max(self.steps)
+        if last >= 3:
+            keys = self._keys()
+            if last >= 4:
+                self._release(keys, reads=True)
+        return self.artefacts
+
+    def _shown(self, step: int) -> Show | None:
+        if step not in self.steps:
+            return None
+
+        def show(artefact: Artefact) -> None:
+            self.artefacts.append(artefact)
+            if self.show is not None:
+                self.show(artefact)
+
+        return show
+
+    def _identity(self) -> None:
+        """Steps 1 and 2: the second needs the object id that the first makes."""
+        show = self._shown(1)
+        with self.doing(STEP_TITLES[1]):
+            made = identity.enable(self.cloud, self.stage, show=show)
+            if self.cloud.world == "sandbox":  # in Azure this part runs inside the VM, with step 4
+                identity.request_token(self.cloud.enter(self.stage.vm), show=show)
+        if max(self.steps) >= 2:
+            with self.doing(STEP_TITLES[2]):
+                access.grant(self.cloud, self.stage, made.object_id, show=self._shown(2))
+
+    def _keys(self) -> Sequence[ReleasableKey]:
+        """Step 3: one RSA key shown in full, and in silence the other keys that step 4 uses."""
+        from skrkit.policy.templates import cvm_policy
+
+        vault = self.stage.vault_url(self.cloud)
+        guest = cvm_policy(self.stage.attestation)
+        platform = cvm_policy(self.stage.attestation, guest=False)
+        wanted: tuple[tuple[str, bool, KeyType], ...] = (
+            (self.stage.key, True, "RSA-HSM"),
+            (self.stage.ec_key, True, "EC-HSM"),
+            (self.stage.platform_key, False, "RSA-HSM"),
+        )
+        with self.doing(STEP_TITLES[3]):
+            return [
+                key.create(
+                    self.cloud,
+                    vault,
+                    name,
+                    guest if for_guest else platform,
+                    key_type=key_type,
+                    show=self._shown(3) if name == self.stage.key else None,
+                )
+                for name, for_guest, key_type in wanted
+            ]
+
+    def _known_keys(self) -> Sequence[ReleasableKey]:
+        """The keys of step 3 as that step makes them, for a VM that may not read them: latest version, known policy."""
+        from skrkit.policy.templates import cvm_policy
+        from skrkit.provision.key import ReleasableKey
+
+        guest = cvm_policy(self.stage.attestation)
+        platform = cvm_policy(self.stage.attestation, guest=False)
+        names = ((self.stage.key, guest), (self.stage.ec_key, guest), (self.stage.platform_key, platform))
+        return [ReleasableKey(name=name, version="", kid="", policy=policy, artefacts=()) for name, policy in names]
+
+    def _release(self, keys: Sequence[ReleasableKey], *, reads: bool) -> None:
+        """Step 4, by both attestation paths. `reads` says whether this side may read the key to compare it."""
+        from skrkit.services.attester import Attester
+        from skrkit.services.maa import GuestAttestation, PlatformAttestation, provider_url
+        from skrkit.services.vault import Vault, key_client
+
+        inside = self.cloud.enter(self.stage.vm)
+        url = self.stage.vault_url(self.cloud)
+        issuer = provider_url(self.stage.attestation)
+        made = Collector(4, self._shown(4))
+        if self.cloud.world == "azure":  # in the sandbox step 1 did this already, from inside
+            identity.request_token(inside, show=self._shown(1))
+        with (
+            Attester(inside) as attester,
+            key_client(self.cloud, url) if reads else nullcontext() as reader,
+            key_client(inside, url) as releaser,
+        ):
+            vault = Vault(url=url, reader=reader, releaser=releaser)
+            with self.doing("Reading the evidence, attesting, opening the sealed token"):
+                attested = self._attest(attester, GuestAttestation(cloud=inside, issuer=issuer), made)
+            with self.doing("Releasing the key and unwrapping it in the vTPM"):
+                self._releases(attester, vault, attested, keys, made)
+            with self.doing("The other path: platform attestation"):
+                quiet = Collector(4)
+                platform = self._attest(attester, PlatformAttestation(cloud=inside, issuer=issuer), quiet)
+                self._platform(attester, vault, platform, keys, made, quiet)
+
+    def _attest(self, attester: Attester, issuer: TokenIssuer, made: Collector) -> Attested:
+        from skrkit.release.flow import attest
+
+        nonce = secrets.token_hex(16)
+        roots, now = self.cloud.amd_roots(), self.cloud.now()
+        return attest(attester, issuer, nonce=nonce, amd_roots=roots, now=now, made=made)
+
+    def _releases(
+        self, attester: Attester, vault: KeyVault, attested: Attested, keys: Sequence[ReleasableKey], made: Collector
+    ) -> None:
+        """One release in full; then every way to wrap, for an RSA and an EC key, with one token."""
+        from skrkit.release.request import Enc
+
+        rsa, ec = keys[0], keys[1]
+        self._release_one(attester, vault, attested, rsa, Enc.RSA_AES_KEY_WRAP_256, made)
+        rows: list[Json] = []
+        for released_key in (rsa, ec):
+            for enc in Enc:
+                released = self._release_one(attester, vault, attested, released_key, enc, None)
+                rows.append({"key": released_key.name, "enc": enc.value, "released": released})
+        made.add(
+            "every-enc",
+            "Every way to wrap, for both kinds of key",
+            rows,
+            proves="Each was released, verified, unwrapped in the vTPM, and answered to the vault's public key.",
+            next="enc chooses the hash of RSA-OAEP; a client and a vTPM that disagree on it cannot open the key.",
+        )
+
+    def _release_one(
+        self,
+        attester: Attester,
+        vault: KeyVault,
+        attested: Attested,
+        releasable: ReleasableKey,
+        enc: Enc,
+        made: Collector | None,
+    ) -> str:
+        from skrkit.release.flow import release
+
+        released = release(
+            attester,
+            vault,
+            attested.token,
+            key=releasable.name,
+            version=releasable.version,
+            host=self.stage.vault_url(self.cloud).removeprefix("https://"),
+            policy=releasable.policy,
+            enc=enc,
+            nonce=secrets.token_hex(16),
+            roots=self.cloud.release_roots(),
+            now=self.cloud.now(),
+            made=made,
+        )
+        return f"{released.key.kty} {released.key.size_bits} bits"
+
+    def _platform(
+        self,
+        attester: Attester,
+        vault: KeyVault,
+        attested: Attested,
+        keys: Sequence[ReleasableKey],
+        made: Collector,
+        quiet: Collector,
+    ) -> None:
+        """The platform token: shown, refused by a policy for guests, and released to a key that cannot unwrap."""
+        from skrkit.release.request import Enc
+
+        for artefact in quiet.made:
+            if artefact.name in ("maa-request", "maa-token"):
+                platform = replace(artefact, name=f"platform-{artefact.name}", title=f"Platform path: {artefact.title}")
+                made.made.append(platform)
+                if made.show is not None:
+                    made.show(platform)
+        for releasable, title in ((keys[0], "a policy for guest tokens"), (keys[2], "a policy for platform tokens")):
+            outcome = self._outcome(attester, vault, attested, releasable, Enc.RSA_AES_KEY_WRAP_256)
+            made.add(
+                f"platform-release-{releasable.name}",
+                f"Platform path: the release under {title}",
+                outcome,
+                proves="The hardware vouches for the VM, but no ephemeral key is in this token.",
+                next="Use guest attestation to release a key into a VM; the platform path serves its disk at boot.",
+            )
+
+    def _outcome(
+        self, attester: Attester, vault: KeyVault, attested: Attested, releasable: ReleasableKey, enc: Enc
+    ) -> Json:
+        from skrkit.errors import ServiceError
+
+        try:
+            return {"released": self._release_one(attester, vault, attested, releasable, enc, None)}
+        except (ReleaseRefused, ServiceError) as refused:
+            return {"released": False, "refused_by": refused.what, "said": refused.found, "why": refused.fix}

@@ -1,0 +1,11 @@
+"""The sandbox's Microsoft Azure Attestation: shared providers that verify evidence and sign tokens.
+
+`app(world)` answers at `shared<abbr>.<abbr>.attest.azure.net`; `keys.jwks_of` gives a relying party of the sandbox
+the same keys that `/certs` publishes.
+"""
+
+from __future__ import annotations
+
+from skrkit.sandbox.maa.routes import app
+
+__all__ = ["app"]

@@ -1,0 +1,81 @@
+"""What the event log says of the boot, after its replay has been held against the quoted PCRs.
+
+How the real service derives these claims is not published (inferred): here secure boot and the signature databases
+come from the measured variables in PCR 7, and the Windows-only flags have the values that Linux tokens show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from skrkit.errors import ParseError
+from skrkit.sandbox.maa.refusal import malformed, refused
+from skrkit.sandbox.uefivars import digests
+
+if TYPE_CHECKING:
+    from skrkit.evidence.eventlog import Event, EventLog
+
+REPLAYED = frozenset(range(8))
+"""The PCRs that firmware owns, which the log must lead to. Others can be extended later, by the running system."""
+
+STEP = "eventlog.replay_eq_pcrs"
+PAYLOAD_STEP = "eventlog.payload_eq_digest"
+SECURE_BOOT_PCR = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """What was measured: whether secure boot was on, and which variables have the content that is known good."""
+
+    secure_boot: bool
+    known_good: frozenset[str]  # of "PK", "KEK", "db", "dbx"
+
+
+NOTHING = Boot(secure_boot=False, known_good=frozenset())
+
+
+def read_boot(log: bytes, pcrs: Mapping[int, bytes]) -> Boot:
+    """Return what the log says, once it replays to the attested `pcrs` (SHA-256 bank).
+
+    An empty log is accepted, as by the real service, and says nothing: every claim that rests on it is false.
+    Raises `AzureError` 400: not a log, a replay that differs, a payload that is not what was measured.
+    """
+    from skrkit.evidence.eventlog import parse_event_log
+
+    if not log:
+        return NOTHING
+    try:
+        parsed = parse_event_log(log)
+        _check_replay(parsed, pcrs)
+    except ParseError as cause:
+        raise malformed(STEP, cause) from None
+    for finding in parsed.payload_findings():
+        if finding.pcr_index in REPLAYED and finding.verdict == "differs":
+            raise refused(PAYLOAD_STEP, f"event {finding.index} of the log is not what its digest was made of.")
+    if SECURE_BOOT_PCR not in pcrs:
+        return NOTHING  # nothing vouches for the variables
+    variables = dict(filter(None, (_variable(event) for event in parsed.events)))
+    good = {name for name, known in digests().items() if hashlib.sha256(variables.get(name, b"")).hexdigest() == known}
+    return Boot(secure_boot=variables.get("SecureBoot") == b"\x01", known_good=frozenset(good))
+
+
+def _check_replay(log: EventLog, pcrs: Mapping[int, bytes]) -> None:
+    if "sha256" not in log.banks:
+        raise refused(STEP, "the log has no SHA-256 digests.")
+    replayed = log.replay("sha256")
+    for pcr in sorted(REPLAYED & pcrs.keys()):
+        if replayed.get(pcr, bytes(32)) != pcrs[pcr]:
+            raise refused(STEP, f"the event log does not lead to the quoted value of PCR {pcr}.")
+
+
+def _variable(event: Event) -> tuple[str, bytes] | None:
+    """Return a secure-boot variable that was measured into PCR 7, as name and content."""
+    from skrkit.evidence.eventtypes import EventType, variable_parts
+
+    if event.pcr_index != SECURE_BOOT_PCR or event.event_type != EventType.EV_EFI_VARIABLE_DRIVER_CONFIG:
+        return None
+    parts = variable_parts(event.payload)
+    return None if parts is None else (parts[1], parts[2])

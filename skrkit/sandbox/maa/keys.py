@@ -1,0 +1,94 @@
+"""The signing key of each provider: RSA-2048, self-signed certificate, made on first use and kept in the store."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import threading
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from skrkit.sandbox.regions import is_shared_provider
+from skrkit.sandbox.silicon import certificate_from, certificate_text, private_pem, rsa_key
+from skrkit.wire import Json
+
+if TYPE_CHECKING:
+    from skrkit.sandbox.store import Document
+    from skrkit.sandbox.world import World
+
+KIND = "maa"
+_making = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigningKey:
+    """A provider's key. `kid` is base64 of a SHA-256, an opaque text to whoever verifies."""
+
+    kid: str
+    key: rsa.RSAPrivateKey = field(repr=False)
+    certificate: x509.Certificate
+
+
+def signing_key(world: World, host: str) -> SigningKey:
+    """Return the key of a shared provider. Raises `LookupError` for a host that is none."""
+    if not is_shared_provider(host):
+        raise LookupError(f"{host} is not a shared attestation provider")
+    cached = world.cache.get(f"maa/{host}")
+    if isinstance(cached, SigningKey):
+        return cached
+    with _making:
+        document = world.store.get(KIND, host)
+        if document is None:
+            document = _make(world, host)
+            world.store.put(KIND, host, document)
+        certificate = certificate_from(document["certificate"])
+        digest = hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()
+        made = SigningKey(
+            kid=base64.b64encode(digest).decode("ascii"), key=rsa_key(document["key"]), certificate=certificate
+        )
+        world.cache[f"maa/{host}"] = made
+        return made
+
+
+def _make(world: World, host: str) -> Document:
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"https://{host}")])
+    now = world.now()
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=3650))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return {"key": private_pem(key), "certificate": certificate_text(certificate)}
+
+
+def jwks_of(world: World, host: str) -> dict[str, Json]:
+    """Return the JWK set that `https://<host>/certs` publishes; one without keys for a host that is no provider.
+
+    An entry has `x5c` and no `n` or `e`, as the real service promises no more.
+    """
+    if not is_shared_provider(host):
+        return {"keys": []}
+    made = signing_key(world, host)
+    der = made.certificate.public_bytes(Encoding.DER)
+    entry: dict[str, Json] = {
+        "alg": "RS256",
+        "kid": made.kid,
+        "kty": "RSA",
+        "use": "sig",
+        "x5c": [base64.b64encode(der).decode("ascii")],
+    }
+    return {"keys": [entry]}

@@ -1,0 +1,73 @@
+"""The token: registered claims, JOSE header, RS256 signature. And the envelope that only the asking vTPM can open.
+
+Sources: attestation-and-imds.md 2.1; guest-attestation.md 5.1.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from skrkit.encoding import b64url
+from skrkit.sandbox.maa.keys import signing_key
+from skrkit.wire import Json
+
+if TYPE_CHECKING:
+    from skrkit.sandbox.world import World
+
+LIFETIME_S = 28800  # 8 hours, in the real service not to be changed
+INNER_KEY_BITS = 256  # the real service's choice is not known
+
+
+def _compact(value: Json) -> bytes:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode("utf-8")
+
+
+def sign_token(world: World, host: str, claims: dict[str, Json]) -> str:
+    """Return a compact JWS of the claims and the registered ones, members in alphabetical order at every level."""
+    issued = int(world.now().timestamp())
+    registered: dict[str, Json] = {
+        "exp": issued + LIFETIME_S,
+        "iat": issued,
+        "iss": f"https://{host}",
+        "jti": os.urandom(32).hex(),
+        "nbf": issued,
+        "x-ms-ver": "1.0",
+    }
+    made = signing_key(world, host)
+    header: dict[str, Json] = {"alg": "RS256", "jku": f"https://{host}/certs", "kid": made.kid, "typ": "JWT"}
+    text = f"{b64url(_compact(header))}.{b64url(_compact({**claims, **registered}))}"
+    signature = made.key.sign(text.encode("ascii"), padding.PKCS1v15(), hashes.SHA256())
+    return f"{text}.{b64url(signature)}"
+
+
+def seal_token(token: str, key: rsa.RSAPublicKey) -> str:
+    """Return the envelope for a token, base64url without padding; inside, base64 with padding.
+
+    AES-256-GCM with the additional data `Transport Key`; the AES key under RSAES-PKCS1-v1_5 for the ephemeral key.
+    """
+    inner, iv = os.urandom(INNER_KEY_BITS // 8), os.urandom(12)
+    sealed = AESGCM(inner).encrypt(iv, token.encode("ascii"), b"Transport Key")
+    envelope: dict[str, Json] = {
+        "AuthenticationData": _b64(sealed[-16:]),
+        "EncryptedInnerKey": _b64(key.encrypt(inner, padding.PKCS1v15())),
+        "EncryptionParams": {
+            "BlockMode": "ChainingModeGCM",
+            "BlockPadding": "PKCS7",
+            "Cipher": "AES",
+            "Iv": _b64(iv),
+            "KeySizeInBits": INNER_KEY_BITS,
+        },
+        "Jwt": _b64(sealed[:-16]),
+    }
+    return b64url(_compact(envelope))
+
+
+def _b64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -1,0 +1,306 @@
+"""The sandbox's confidential VMs: a vTPM each, the paravisor's behaviour around it, and the host's certificates.
+
+The paravisor (HCL) creates the AK, fills the NV indexes, measures the boot, and rebuilds the report when the
+guest reads it. Sources: guest-attestation.md sections 1, 2 and 8.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from skrkit.sandbox import akcert, hcl
+from skrkit.sandbox.bootlog import boot_event_log
+from skrkit.sandbox.silicon import Chip, Silicon
+from skrkit.sandbox.store import Document, Store
+from skrkit.sandbox.vtpm import Vtpm, VtpmState
+
+KIND = "machine"
+
+NV_HCL_REPORT = 0x01400001
+NV_USER_DATA = 0x01400002
+NV_AK_CERTIFICATE = 0x01C101D0
+
+# TPMA_NV: PLATFORMCREATE | NO_DA | AUTHREAD | OWNERREAD | AUTHWRITE (openvmm, as in guest-attestation.md 1.1)
+PLATFORM_INDEX = 0x40000000 | 0x02000000 | 0x00040000 | 0x00020000 | 0x00000004
+
+REPORT_PERIOD_S = 2.0  # a report younger than this is returned as it is
+
+
+@dataclass(slots=True, kw_only=True)
+class _Wishes:
+    """What the sandbox's doors want to remember about a machine: the ports it had, so that it gets them again."""
+
+    proxy_port: int | None = None
+    tpm_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a machine is for life. `resource_id` is lower case; `vm_id` a lower-case GUID; `report_id` 32 bytes."""
+
+    resource_id: str
+    name: str
+    region: str
+    vm_id: str
+    secure_boot: bool
+    report_id: bytes = field(default_factory=lambda: os.urandom(32))
+
+
+class Machine:
+    """One confidential VM. `transceive` is its vTPM as the guest sees it; safe from several threads."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        chip: Chip,
+        silicon: Silicon,
+        store: Store,
+        now: Callable[[], datetime],
+        state: VtpmState,
+        wishes: _Wishes | None = None,
+    ) -> None:
+        self.identity = identity
+        self.chip = chip
+        self._silicon = silicon
+        self._store = store
+        self._now = now
+        self._wishes = wishes or _Wishes()
+        self._lock = threading.RLock()
+        self._state = state
+        self._boot = boot_event_log(secure_boot=identity.secure_boot)
+        self._reported: tuple[datetime, bytes] | None = None  # when the last report was built, over which user data
+        self.vtpm = Vtpm(state, on_nv_read=self._before_nv_read)
+
+    @property
+    def resource_id(self) -> str:
+        """The ARM resource id, lower case."""
+        return self.identity.resource_id
+
+    @property
+    def name(self) -> str:
+        """The VM's name."""
+        return self.identity.name
+
+    @property
+    def region(self) -> str:
+        """The Azure region."""
+        return self.identity.region
+
+    @property
+    def vm_id(self) -> str:
+        """The VM's unique id, a lower-case GUID: `vmId` in ARM and IMDS, `vmUniqueId` (upper case) in the report."""
+        return self.identity.vm_id
+
+    @property
+    def secure_boot(self) -> bool:
+        """Whether the VM boots with secure boot on."""
+        return self.identity.secure_boot
+
+    @property
+    def event_log(self) -> bytes:
+        """The TCG event log of the last boot: `/sys/kernel/security/tpm0/binary_bios_measurements`."""
+        return self._boot.log
+
+    @property
+    def proxy_port(self) -> int | None:
+        """The port that this machine's door had, None if it never had one. Setting it saves it."""
+        return self._wishes.proxy_port
+
+    @proxy_port.setter
+    def proxy_port(self, port: int | None) -> None:
+        self._wishes.proxy_port = port
+        self._save()
+
+    @property
+    def tpm_port(self) -> int | None:
+        """The port that this machine's vTPM had, None if it never had one. Setting it saves it."""
+        return self._wishes.tpm_port
+
+    @tpm_port.setter
+    def tpm_port(self, port: int | None) -> None:
+        self._wishes.tpm_port = port
+        self._save()
+
+    def transceive(self, command: bytes) -> bytes:
+        """Return the vTPM's response to a TPM 2.0 command. What the command changed is saved before this returns."""
+        with self._lock:
+            response = self.vtpm.transceive(command)
+            if self.vtpm.dirty:
+                self._save()
+            return response
+
+    def reboot(self) -> None:
+        """Restart: TPM2_Startup(CLEAR), the boot measured again, a new report. NULL-hierarchy keys are gone."""
+        with self._lock:
+            self._power_on()
+            self._save()
+
+    def thim(self) -> dict[str, str]:
+        """Return what `/metadata/THIM/amd/certification` answers: the certificates that go with the reports."""
+        return {
+            "vcekCert": self.chip.vcek_pem.decode("ascii"),
+            "tcbm": self.chip.tcb[::-1].hex().upper(),  # the u64, most significant byte (microcode) first
+            "certificateChain": self._silicon.chain_pem.decode("ascii"),
+            "cacheControl": "86400",
+        }
+
+    def _manufacture(self, authority: akcert.VtpmAuthority) -> None:
+        """Do what happens once in a machine's life: keys, AK certificate, platform NV indexes, first boot."""
+        self.vtpm.startup(clear=True)
+        self.vtpm.create_ek()
+        self.vtpm.create_ak()
+        certificate = authority.issue(_public(self.vtpm.ak_modulus), vm_id=self.vm_id)
+        self.vtpm.platform_nv_define(NV_AK_CERTIFICATE, akcert.NV_SIZE, PLATFORM_INDEX)
+        self.vtpm.platform_nv_write(NV_AK_CERTIFICATE, certificate.ljust(akcert.NV_SIZE, b"\0"))
+        self.vtpm.platform_nv_define(NV_HCL_REPORT, hcl.NV_SIZE, PLATFORM_INDEX)
+        self._power_on()
+
+    def _power_on(self) -> None:
+        self.vtpm.startup(clear=True)
+        for pcr, digests in self._boot.extends:
+            self.vtpm.extend(pcr, digests)
+        self._build_report(self._user_data())
+
+    def _user_data(self) -> bytes:
+        """Return what the guest left in 0x01400002, padded or cut to 64 bytes; zeros if the index is absent."""
+        return (self.vtpm.nv_data(NV_USER_DATA) or b"")[:64].ljust(64, b"\0")
+
+    def _before_nv_read(self, index: int, offset: int) -> None:
+        """Rebuild the report if the guest starts to read it and it is stale.
+
+        A read at another offset never rebuilds, so that a report read in chunks is of one piece. The real paravisor
+        rebuilds only when more than 2 s have passed, so that fresh user data can be missed for 2 s and clients wait;
+        here changed user data rebuilds at once (simplified), and unchanged user data keeps the 2 s.
+        """
+        if index != NV_HCL_REPORT or offset != 0:
+            return
+        user_data = self._user_data()
+        if self._reported is not None:
+            built, over = self._reported
+            if over == user_data and (self._now() - built).total_seconds() <= REPORT_PERIOD_S:
+                return
+        self._build_report(user_data)
+
+    def _build_report(self, user_data: bytes) -> None:
+        claims = hcl.runtime_claims(
+            ak=self.vtpm.ak_modulus,
+            ek=self.vtpm.ek_modulus,
+            vm_id=self.vm_id,
+            secure_boot=self.secure_boot,
+            user_data=user_data,
+        )
+        report = self._silicon.report(
+            self.chip, report_data=hcl.report_data_of(claims), report_id=self.identity.report_id
+        )
+        self.vtpm.platform_nv_write(NV_HCL_REPORT, hcl.build_hcl_report(report, claims))
+        self._reported = (self._now(), user_data)
+
+    def _save(self) -> None:
+        with self._lock:
+            self._store.put(KIND, self.resource_id, self._document())
+            self.vtpm.dirty = False
+
+    def _document(self) -> Document:
+        identity = self.identity
+        return {
+            "name": identity.name,
+            "region": identity.region,
+            "vm_id": identity.vm_id,
+            "secure_boot": identity.secure_boot,
+            "report_id": identity.report_id.hex(),
+            "chip_id": self.chip.chip_id.hex(),
+            "proxy_port": self._wishes.proxy_port,
+            "tpm_port": self._wishes.tpm_port,
+            "vtpm": self._state.to_document(),
+        }
+
+
+def _public(modulus: int) -> rsa.RSAPublicKey:
+    return rsa.RSAPublicNumbers(65537, modulus).public_key()
+
+
+class Machines:
+    """The sandbox's machines, by resource id in any case. Safe from several threads."""
+
+    def __init__(self, store: Store, silicon: Silicon, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._silicon = silicon
+        self._now = now
+        self._lock = threading.RLock()
+        self._awake: dict[str, Machine] = {}
+        self.authority = akcert.VtpmAuthority(store, now)
+
+    def create(self, resource_id: str, *, name: str, region: str, vm_id: str, secure_boot: bool = True) -> Machine:
+        """Return a new machine, made and booted. One that has the id already is replaced, as a redeployed VM is."""
+        identity = Identity(
+            resource_id=resource_id.lower(), name=name, region=region, vm_id=vm_id.lower(), secure_boot=secure_boot
+        )
+        with self._lock:
+            self.delete(resource_id)
+            machine = self._machine(identity, self._silicon.make_chip(), VtpmState.fresh())
+            machine._manufacture(self.authority)
+            machine._save()
+            self._awake[identity.resource_id] = machine
+            return machine
+
+    def get(self, resource_id: str) -> Machine | None:
+        """Return the machine with this resource id, or None."""
+        key = resource_id.lower()
+        with self._lock:
+            if key not in self._awake:
+                document = self._store.get(KIND, key)
+                if document is None:
+                    return None
+                self._awake[key] = self._wake(key, document)
+            return self._awake[key]
+
+    def all(self) -> list[Machine]:
+        """Return every machine, in order of resource id."""
+        machines = [self.get(key) for key, _ in self._store.list(KIND)]
+        return [machine for machine in machines if machine is not None]
+
+    def delete(self, resource_id: str) -> bool:
+        """Remove a machine and its chip; return whether it was there."""
+        key = resource_id.lower()
+        with self._lock:
+            self._awake.pop(key, None)
+            document = self._store.get(KIND, key)
+            if document is None:
+                return False
+            with self._store.transaction():
+                self._silicon.scrap(bytes.fromhex(document["chip_id"]))
+                return self._store.delete(KIND, key)
+
+    def _wake(self, key: str, document: Document) -> Machine:
+        """Return a machine from the store, in a new process."""
+        chip = self._silicon.chip(bytes.fromhex(document["chip_id"]))
+        assert chip is not None  # both documents are removed in one transaction
+        identity = Identity(
+            resource_id=key,
+            name=document["name"],
+            region=document["region"],
+            vm_id=document["vm_id"],
+            secure_boot=document["secure_boot"],
+            report_id=bytes.fromhex(document["report_id"]),
+        )
+        wishes = _Wishes(proxy_port=document["proxy_port"], tpm_port=document["tpm_port"])
+        return self._machine(identity, chip, VtpmState.from_document(document["vtpm"]), wishes)
+
+    def _machine(self, identity: Identity, chip: Chip, state: Any, wishes: _Wishes | None = None) -> Machine:
+        return Machine(
+            identity,
+            chip=chip,
+            silicon=self._silicon,
+            store=self._store,
+            now=self._now,
+            state=state,
+            wishes=wishes,
+        )

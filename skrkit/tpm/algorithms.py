@@ -67,8 +67,8 @@ def alg_name(number: int) -> str:
         return f"0x{number:04x}"
 
 
-def hash_bytes(alg: int, data: bytes) -> bytes:
-    """Return the digest of `data` by TPM_ALG_ID `alg`: SHA-1, SHA-256, SHA-384 or SHA-512. Raises `ParseError`."""
+def digest_size(alg: int) -> int:
+    """Return the bytes of a digest by TPM_ALG_ID `alg`. Raises `ParseError` if it is no hash known here."""
     if alg not in HASHES:
         raise ParseError(
             what="TPM hash algorithm",
@@ -78,6 +78,12 @@ def hash_bytes(alg: int, data: bytes) -> bytes:
             fix="Use a key or a bank with one of these hashes.",
             source=SOURCE,
         )
+    return DIGEST_BYTES[Alg(alg)]
+
+
+def hash_bytes(alg: int, data: bytes) -> bytes:
+    """Return the digest of `data` by TPM_ALG_ID `alg`: SHA-1, SHA-256, SHA-384 or SHA-512. Raises `ParseError`."""
+    digest_size(alg)
     return hashlib.new(alg_name(alg), data, usedforsecurity=False).digest()
 
 

@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from skrkit.errors import ParseError, ServiceError, UsageError
 from skrkit.tpm import commands
-from skrkit.tpm.algorithms import DIGEST_BYTES, MAX_RSA_BYTES, Alg, TpmCursor
+from skrkit.tpm.algorithms import MAX_DIGEST_BYTES, MAX_RSA_BYTES, Alg, TpmCursor, digest_size
 from skrkit.tpm.attest import MAX_ATTEST_BYTES
 from skrkit.tpm.commands import Command, sized, u16, u32
 from skrkit.tpm.exchange import Channel, Exchange, odd
@@ -40,6 +40,8 @@ PCRS_PER_READ = 8  # TPML_DIGEST holds eight
 MAX_PUBLIC_BYTES = 1024  # an RSA-2048 key with a policy has 314
 MAX_TPM2B_BYTES = 4096
 NONCE_BYTES = 32
+HANDLES_PER_READ = 64
+_CAP_HANDLES = 1  # TPM_CAP_HANDLES
 
 _HIERARCHIES = {"null": commands.RH_NULL, "owner": commands.RH_OWNER, "endorsement": commands.RH_ENDORSEMENT}
 _SCHEMES = {
@@ -173,7 +175,7 @@ class Tpm:
         if not got or not set(got) <= set(selection.pcrs) or count != len(got) or count > PCRS_PER_READ:
             found = f"{count} digests for {len(got)} PCRs"
             raise odd(Command.PCR_Read, where, expected="digests of an active bank", found=found)
-        size = DIGEST_BYTES[Alg(selection.alg)]
+        size = digest_size(selection.alg)
         values = [cursor.sized(2, "digest", limit=size) for _ in got]
         cursor.end()
         if any(len(value) != size for value in values):
@@ -312,7 +314,7 @@ class Tpm:
     def policy_digest(self, session: int) -> bytes:
         """Return the policyDigest that a session has reached: 32 bytes."""
         _, cursor = self._channel.run(Command.PolicyGetDigest, handles=(session,), where=f"session 0x{session:08X}")
-        return cursor.sized(2, "policyDigest", limit=DIGEST_BYTES[Alg.SHA512])
+        return cursor.sized(2, "policyDigest", limit=MAX_DIGEST_BYTES)
 
     # The TPM itself
 
@@ -338,6 +340,23 @@ class Tpm:
         if found != capability:
             raise odd(Command.GetCapability, where, expected=f"capability {capability}", found=str(found))
         return more, cursor.take(cursor.left, "capabilityData")
+
+    def handles(self, first: int) -> tuple[int, ...]:
+        """Return the handles in use of one kind, from `first`: 0x01000000 NV indexes, 0x81000000 persistent keys..."""
+        found: list[int] = []
+        more = True
+        while more:
+            start = found[-1] + 1 if found else first
+            more, data = self.get_capability(_CAP_HANDLES, start, HANDLES_PER_READ)
+            cursor = TpmCursor(data, "TPML_HANDLE")
+            batch = [cursor.uint(4, "handle") for _ in range(min(cursor.uint(4, "count"), HANDLES_PER_READ))]
+            cursor.end()
+            if batch != sorted({handle for handle in batch if handle >= start}) or (more and not batch):
+                raise odd(
+                    Command.GetCapability, f"handle 0x{start:08X}", expected="ascending handles", found=data.hex()
+                )
+            found += batch
+        return tuple(found)
 
     def _flush_quietly(self, session: int) -> None:
         # The error that led here is the one to tell; a session that will not flush is gone already.

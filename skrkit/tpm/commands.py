@@ -37,9 +37,8 @@ class Command(IntEnum):
     NV_DefineSpace = 0x0000012A
     CreatePrimary = 0x00000131
     NV_Write = 0x00000137
-    Startup = 0x00000144
-    NV_Read = 0x0000014E
     Certify = 0x00000148
+    NV_Read = 0x0000014E
     Quote = 0x00000158
     RSA_Decrypt = 0x00000159
     FlushContext = 0x00000165

@@ -29,6 +29,11 @@ class Exchange:
     response: bytes
     ms: float
 
+    @property
+    def holds_secret(self) -> bool:
+        """Whether the response is a decrypted secret, not to be shown unless asked for."""
+        return self.name == Command.RSA_Decrypt.label
+
     def __repr__(self) -> str:
         sizes = f"{len(self.command)} bytes out, {len(self.response)} bytes back"
         return f"Exchange({self.name}, {sizes}, {self.ms:.2f} ms)"

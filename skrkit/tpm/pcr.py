@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from skrkit.errors import ParseError, UsageError
-from skrkit.tpm.algorithms import DIGEST_BYTES, HASHES, SOURCE, Alg, TpmCursor, alg_name, hash_bytes
+from skrkit.tpm.algorithms import HASHES, SOURCE, Alg, TpmCursor, alg_name, digest_size, hash_bytes
 from skrkit.wire import Json
 
 PCR_COUNT = 24  # a PC client TPM has PCR 0 to 23
@@ -84,10 +84,19 @@ def pcr_digest(pcrs: Mapping[int, bytes], selection: PcrSelection, *, hash_alg: 
     """Return the digest over the selected PCR values, concatenated in ascending order of index.
 
     `hash_alg` is the signing scheme's hash for a quote, the session's for PolicyPCR; both are SHA-256 on Azure.
-    Raises `ParseError` if a selected PCR is missing or its value has another size than the bank's digest.
+    Raises `ParseError`: no PCR is selected, a selected one is missing, or its value is not a digest of the bank.
     Source: TPM 2.0 Library, Part 1, "Attesting to PCR", and Part 3, TPM2_Quote.
     """
-    size = DIGEST_BYTES[Alg(selection.alg)]
+    size = digest_size(selection.alg)
+    if not selection.pcrs:
+        raise ParseError(
+            what="PCR selection",
+            where=f"the {alg_name(selection.alg)} bank",
+            expected="one PCR or more",
+            found="none",
+            fix="Quote PCRs: a digest over none says nothing of the boot.",
+            source=SOURCE,
+        )
     values = []
     for index in selection.pcrs:
         value = pcrs.get(index)
@@ -110,5 +119,5 @@ def policy_pcr_digest(selection: PcrSelection, digest: bytes, *, hash_alg: int =
     H(zeros ‖ TPM_CC_PolicyPCR ‖ TPML_PCR_SELECTION ‖ `digest`), where `digest` is `pcr_digest(...)`.
     Source: TPM 2.0 Library, Part 3, TPM2_PolicyPCR.
     """
-    zeros = bytes(DIGEST_BYTES[Alg(hash_alg)])
+    zeros = bytes(digest_size(hash_alg))
     return hash_bytes(hash_alg, zeros + CC_POLICY_PCR.to_bytes(4, "big") + marshal_selections((selection,)) + digest)

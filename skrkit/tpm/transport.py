@@ -43,7 +43,7 @@ class DeviceTransport:
     def __init__(self, path: str = DEFAULT_DEVICE) -> None:
         self.path = path
         try:
-            self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            self._fd = os.open(path, os.O_RDWR)
         except PermissionError as cause:
             fix = "Run it with sudo, or join the group that owns the device (sudo usermod -aG tss $USER, then log in)."
             raise _failed(path, cause, fix=fix) from cause
@@ -57,7 +57,10 @@ class DeviceTransport:
     def transceive(self, command: bytes) -> bytes:
         """Return the device's response to one command."""
         try:
-            os.write(self._fd, command)
+            written = os.write(self._fd, command)
+            if written != len(command):
+                found = f"{written} of {len(command)} bytes written"
+                raise _failed(self.path, found, expected="one whole write", fix="Look at the command: it is too long.")
             return os.read(self._fd, MAX_RESPONSE_BYTES)
         except OSError as cause:
             raise _failed(self.path, cause, fix="Look at the kernel's log for the TPM driver (dmesg).") from cause

@@ -79,8 +79,13 @@ def test_persistent_handles_of_swtpm(swtpm: SocketTransport) -> None:
     key = tpm.create_primary(ak_template(), hierarchy="endorsement")
     tpm.evict_control(key.handle, AK_HANDLE)
     assert tpm.get_capability(1, 0x81000000, 8) == (False, struct.pack(">II", 1, AK_HANDLE))
+    assert tpm.handles(0x81000000) == (AK_HANDLE,)
     tpm.evict_control(AK_HANDLE, AK_HANDLE)
     assert tpm.get_capability(1, 0x81000000, 8) == (False, bytes(4))
+    for index in range(0x01500000, 0x01500046):  # more than one answer holds
+        tpm.nv_define(index, 1)
+    assert tpm.handles(0x01000000) == tuple(range(0x01500000, 0x01500046))
+    assert tpm.handles(0x01500040) == tuple(range(0x01500040, 0x01500046))
     more, data = tpm.get_capability(6, 0x12C, 1)  # TPM_CAP_TPM_PROPERTIES, TPM_PT_NV_BUFFER_MAX
     assert (more, struct.unpack(">III", data)) == (True, (1, 0x12C, 1024))
 
@@ -142,6 +147,8 @@ def test_an_exchange_does_not_show_its_bytes() -> None:
     Tpm(Answers(answer(b"\0\x04abcd")), on_exchange=seen.append).get_random(4)
     assert repr(seen[0]).startswith("Exchange(TPM2_GetRandom, 12 bytes out, 16 bytes back, ")
     assert "abcd" not in repr(seen[0])
+    assert not seen[0].holds_secret
+    assert Exchange(name="TPM2_RSA_Decrypt", command=b"", response=b"", ms=0).holds_secret
 
 
 def test_commands_are_the_bytes_of_the_specification() -> None:
@@ -167,6 +174,12 @@ def test_commands_are_the_bytes_of_the_specification() -> None:
         (lambda tpm: tpm.get_random(4), [answer(b"\0\0")], "expected random bytes, found 0 bytes"),
         (lambda tpm: tpm.get_random(4), [answer(b"\0\x05abcde")], "expected random bytes, found 5 bytes"),
         (lambda tpm: tpm.get_capability(6, 0, 1), [answer(bytes(5))], "expected capability 6, found 0"),
+        (
+            lambda tpm: tpm.handles(0x01000000),
+            [answer(bytes.fromhex("0000000001000000020140000201400001"))],
+            "TPM2_GetCapability at handle 0x01000000: expected ascending handles, found 000000020140000201400001",
+        ),
+        (lambda tpm: tpm.handles(1), [answer(bytes.fromhex("010000000100000000"))], "expected ascending handles"),
         (
             lambda tpm: tpm.nv_read(0x01400001),
             [answer(READ_PUBLIC[:14] + b"\x40\x01" + READ_PUBLIC[16:])],

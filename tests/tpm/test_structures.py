@@ -219,7 +219,7 @@ def test_selection_bits() -> None:
             PcrSelection.of(wrong)
 
 
-def test_policy_digest_of_the_published_kind() -> None:
+def test_policy_digest_written_out() -> None:
     # TPM 2.0 Part 3, TPM2_PolicyPCR, written out by hand; swtpm agrees in the guest flow
     values = {index: bytes([index]) * 32 for index in range(8)}
     digest = hashlib.sha256(b"".join(values.values())).digest()
@@ -234,6 +234,10 @@ def test_pcr_digest_names_what_is_missing() -> None:
         pcr_digest({0: bytes(32)}, PcrSelection.of([0, 7]))
     with pytest.raises(ParseError, match="PCR 0 at the sha256 PCR values: expected 32 bytes, found 20 bytes"):
         pcr_digest({0: bytes(20)}, PcrSelection.of([0]))
+    with pytest.raises(ParseError, match="PCR selection at the sha256 bank: expected one PCR or more, found none"):
+        pcr_digest({}, PcrSelection(Alg.SHA256, ()))
+    with pytest.raises(ParseError, match="expected sha1, sha256, sha384 or sha512, found null"):
+        pcr_digest({0: bytes(32)}, PcrSelection(Alg.NULL, (0,)))
 
 
 def test_nv_public() -> None:

@@ -1,3 +1,13 @@
 """skrkit: learn, run and troubleshoot Azure Secure Key Release, with every artefact in sight."""
 
 __version__ = "0.1.0"
+__all__ = ["Cloud", "connect"]
+
+
+def __getattr__(name: str) -> object:
+    """Return a public name, imported when it is first asked for: `import skrkit` does no work."""
+    if name in __all__:
+        from skrkit import cloud
+
+        return getattr(cloud, name)
+    raise AttributeError(f"module 'skrkit' has no attribute {name!r}")

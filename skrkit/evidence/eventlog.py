@@ -30,6 +30,7 @@ MAX_LOG_BYTES = 1 << 20  # a Linux boot with GRUB's commands has 45 kB
 MAX_EVENT_BYTES = 1 << 18  # the largest seen is a dbx of 18 kB
 MAX_ALGORITHMS = 8
 SIGNATURE = b"Spec ID Event03\0"
+_WHOLE_LOG = "Pass the whole binary log, /sys/kernel/security/tpm0/binary_bios_measurements."
 SOURCE = "TCG PC Client Platform Firmware Profile"
 _LOCALITIES = frozenset({0, 3, 4})  # who started the TPM: firmware (0, 3) or a hardware CRTM (4)
 
@@ -201,17 +202,16 @@ def parse_event_log(data: bytes) -> EventLog:
 
 
 def _cursor(data: bytes, *, silent: bool) -> TpmCursor:
-    fix = "Pass the whole binary log, /sys/kernel/security/tpm0/binary_bios_measurements."
-    return TpmCursor(data, "TCG event log", endian="little", silent=silent, source=SOURCE, fix=fix)
+    return TpmCursor(data, "TCG event log", endian="little", silent=silent, source=SOURCE, fix=_WHOLE_LOG)
 
 
-def _refuse(offset: int, size: int, name: str, *, expected: str, found: str) -> ParseError:
+def _refuse(offset: int, size: int, name: str, *, expected: str, found: str, fix: str = _WHOLE_LOG) -> ParseError:
     return ParseError(
         what=f"TCG event log {name}",
         where=where(offset, size),
         expected=expected,
         found=found,
-        fix="Pass the whole binary log, /sys/kernel/security/tpm0/binary_bios_measurements.",
+        fix=fix,
         source=SOURCE,
     )
 
@@ -239,7 +239,8 @@ def _read_spec_id(cursor: TpmCursor) -> SpecId:
     if header != (0, EventType.EV_NO_ACTION) or any(digest) or signature != SIGNATURE:
         found = f"event type {type_name(header[1])}, {signature!r}"
         expected = "an EV_NO_ACTION with 'Spec ID Event03': a crypto-agile log"
-        raise _refuse(0, cursor.at, "first record", expected=expected, found=found)
+        fix = "Logs in the old SHA-1 form are not read; take one of firmware that logs for a TPM 2.0."
+        raise _refuse(0, cursor.at, "first record", expected=expected, found=found, fix=fix)
     cursor.record(len(SIGNATURE), "signature", "Spec ID Event03", "a crypto-agile log")
     spec_id = SpecId(
         platform_class=cursor.uint(4, "platformClass", "0: client, 1: server"),

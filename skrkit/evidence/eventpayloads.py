@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from skrkit.evidence.eventtypes import IMAGE_TYPES, EventType, type_name, variable_parts
+from skrkit.evidence.eventtypes import AUTHORITY_PADDING, IMAGE_TYPES, EventType, type_name, variable_parts
 from skrkit.tpm.algorithms import hash_bytes
 from skrkit.wire import Json
 
@@ -21,6 +21,7 @@ Candidates: TypeAlias = tuple[tuple[str, bytes], ...]
 _GRUB_PREFIXES = (b"grub_cmd: ", b"kernel_cmdline: ", b"module_cmdline: ")
 _WHOLE = "the digest is over the payload"
 _DATA_ONLY = "the digest is over the variable's data only, so its name is not covered"
+_ALL_BUT_ONE = "the digest is over the payload without its last byte, as older EDK2 and shim measure it"
 _TEXT = "the digest is over the text without prefix and NUL"
 
 
@@ -88,6 +89,13 @@ def _variable(payload: bytes) -> Candidates:
     return _whole(payload) if parts is None else ((_WHOLE, payload), (_DATA_ONLY, parts[2]))
 
 
+def _authority(payload: bytes) -> Candidates:
+    parts = variable_parts(payload, padding=AUTHORITY_PADDING)
+    if parts is None:
+        return _whole(payload)
+    return ((_WHOLE, payload), (_ALL_BUT_ONE, payload[:-1]), (_DATA_ONLY, parts[2]))
+
+
 def _ipl(payload: bytes) -> tuple[bool, Candidates]:
     for prefix in _GRUB_PREFIXES:
         if payload.startswith(prefix):
@@ -106,7 +114,7 @@ _STRICT: dict[int, Callable[[bytes], Candidates]] = {
     EventType.EV_EFI_VARIABLE_DRIVER_CONFIG: _whole,
     EventType.EV_EFI_VARIABLE_BOOT: _variable,  # EDK2 measures the data only
     EventType.EV_EFI_VARIABLE_BOOT2: _whole,
-    EventType.EV_EFI_VARIABLE_AUTHORITY: _variable,
+    EventType.EV_EFI_VARIABLE_AUTHORITY: _authority,
 }
 _MAYBE = frozenset(
     {

@@ -105,6 +105,7 @@ VENDOR_GUIDS = {
     "d719b2cb-3d3a-4596-a3bc-dad00e67656f": "EFI_IMAGE_SECURITY_DATABASE",
     "605dab50-e046-4300-abb6-3dd810dd8b23": "SHIM_LOCK",
 }
+AUTHORITY_PADDING = 6  # older EDK2 and shim log their C structure's padding too; seen in logs of Google's machines
 STARTUP_LOCALITY = b"StartupLocality\0"
 _VARIABLE = struct.Struct("<16sQQ")  # VariableName (a GUID), UnicodeNameLength in characters, VariableDataLength
 _SEPARATORS = {
@@ -136,15 +137,19 @@ def guid(data: bytes) -> str:
     return f"{first:08x}-{second:04x}-{third:04x}-{data[8:10].hex()}-{data[10:16].hex()}"
 
 
-def variable_parts(payload: bytes) -> tuple[str, str, bytes] | None:
-    """Return vendor GUID, name and data of a UEFI_VARIABLE_DATA; nothing if the lengths do not add up."""
+def variable_parts(payload: bytes, *, padding: int = 0) -> tuple[str, str, bytes] | None:
+    """Return vendor GUID, name and data of a UEFI_VARIABLE_DATA; nothing if the lengths do not add up.
+
+    `padding` is how many bytes may follow the structure.
+    """
     if len(payload) < _VARIABLE.size:
         return None
     vendor, characters, size = _VARIABLE.unpack_from(payload)
     name_end = _VARIABLE.size + 2 * characters
-    if name_end + size != len(payload):
+    end = name_end + size
+    if not end <= len(payload) <= end + padding:
         return None
-    return guid(vendor), payload[_VARIABLE.size : name_end].decode("utf-16-le", "replace"), payload[name_end:]
+    return guid(vendor), payload[_VARIABLE.size : name_end].decode("utf-16-le", "replace"), payload[name_end:end]
 
 
 def startup_locality(payload: bytes) -> int | None:
@@ -160,7 +165,7 @@ def describe_payload(number: int, payload: bytes) -> dict[str, Json]:
     A payload that is not what its type demands gives {"malformed": ...}. No trust: see the payload findings.
     """
     if number in VARIABLE_TYPES:
-        return _variable(payload)
+        return _variable(payload, AUTHORITY_PADDING if number == EventType.EV_EFI_VARIABLE_AUTHORITY else 0)
     if number in IMAGE_TYPES:
         return _image(payload)
     if number == EventType.EV_SEPARATOR:
@@ -176,8 +181,8 @@ def describe_payload(number: int, payload: bytes) -> dict[str, Json]:
     return {} if found is None else {"text": found}
 
 
-def _variable(payload: bytes) -> dict[str, Json]:
-    parts = variable_parts(payload)
+def _variable(payload: bytes, padding: int) -> dict[str, Json]:
+    parts = variable_parts(payload, padding=padding)
     if parts is None:
         return {"malformed": "the lengths of UEFI_VARIABLE_DATA do not add up"}
     vendor, name, data = parts

@@ -168,6 +168,29 @@ def test_a_log_reduced_to_sha256(log: EventLog) -> None:
     assert parse_event_log(reduced).replay() == {i: v for i, v in log.replay().items() if i < 8}
 
 
+def test_an_authority_with_its_structures_padding() -> None:
+    # The form of shim 12 and of older EDK2: lengths that add up, five bytes of padding measured, one more logged
+    name = "Shim".encode("utf-16-le")
+    vendor = bytes.fromhex("50ab5d6046e00043abb63dd810dd8b23")
+    measured = vendor + struct.pack("<QQ", 4, 11) + name + b"certificate" + bytes(5)
+    log = parse_event_log(SHA256_ONLY + _event(7, 0x800000E0, measured + b"\xaf", hashlib.sha256(measured).digest()))
+    finding = log.payload_findings()[0]
+    assert (finding.verdict, finding.detail.startswith("the digest is over the payload without its last byte")) == (
+        "match",
+        True,
+    )
+    assert log.events[0].to_json()["event"] == {
+        "vendor_guid": "605dab50-e046-4300-abb6-3dd810dd8b23",
+        "vendor": "SHIM_LOCK",
+        "unicode_name": "Shim",
+        "variable_data_length": 11,
+        "variable_data": b"certificate".hex(),
+    }
+    other = parse_event_log(SHA256_ONLY + _event(7, 0x800000E0, measured + b"\xaf\0", bytes(32)))
+    assert other.payload_findings()[0].verdict == "differs"
+    assert "malformed" in str(other.events[0].to_json()["event"])
+
+
 def test_startup_locality_is_where_pcr_0_starts() -> None:
     digest = hashlib.sha256(b"firmware").digest()
     data = SHA256_ONLY + _event(0, 3, b"StartupLocality\0\x03", bytes(32)) + _event(0, 8, b"firmware", digest)
@@ -212,6 +235,7 @@ def test_an_unknown_bank_is_a_usage_error(log: EventLog) -> None:
         (b"", "TCG event log pcrIndex at byte 0x0, 4 bytes: expected 4 more bytes, found 0 left"),
         (struct.pack("<II20xI", 0, 8, 4) + b"v1.0" + bytes(20), "'Spec ID Event03': a crypto-agile log, found event"),
         (SHA256_ONLY.replace(b"Event03", b"Event00"), "expected an EV_NO_ACTION with 'Spec ID Event03'"),
+        (SHA256_ONLY.replace(b"Event03", b"Event00"), "Fix: Logs in the old SHA-1 form are not read; take one of"),
         (_header((0x000B, 20)), "found sha256 of 20 bytes"),
         (_header((0x00FF, 32)), "found 0x00ff of 32 bytes"),
         (_header((0x000B, 32), (0x000B, 32)), "expected each of sha1, sha256, sha384 and sha512 once"),

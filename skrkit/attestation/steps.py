@@ -1,0 +1,105 @@
+"""The steps of the verifier: each stable id, and what holds when it is ok. Results, tests and lessons use the ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+STEPS: Mapping[str, str] = MappingProxyType(
+    {
+        # (1) the container
+        "hcl.parse": "HCL report",
+        "hcl.header_version_known": "HCL header version",
+        "hcl.data_size_consistent": "HCL sizes",
+        "hcl.status_zero": "HCL status",
+        "hcl.report_type_snp": "HCL report type",
+        "hcl.runtime_claims": "runtime claims",
+        "tdx.tee_tcb_info_hash": "TDREPORT TEE_TCB_INFO_HASH",
+        "tdx.tee_info_hash": "TDREPORT TEE_INFO_HASH",
+        "tdx.debug_off": "TDREPORT debug attribute",
+        "tdx.padding_zero": "bytes after the TDREPORT",
+        # (2) the report's form
+        "report.parse": "SNP report",
+        "report.version_known": "SNP report VERSION",
+        "report.policy_bit17_is_one": "SNP report POLICY bit 17",
+        "report.policy_high_bits_zero": "SNP report POLICY bits 63:26",
+        "report.vmpl_in_range": "SNP report VMPL",
+        "report.signature_algo_1": "SNP report SIGNATURE_ALGO",
+        "report.key_info_reserved_zero": "SNP report KEY_INFO bits 31:5",
+        "report.signing_key_known": "SNP report SIGNING_KEY",
+        "report.chip_key_not_masked": "SNP report MASK_CHIP_KEY",
+        "report.reserved_ranges_zero": "SNP report reserved bytes",
+        "report.signature_present": "SNP report signature values",
+        # (3) the certificates
+        "vek.parse": "VEK certificate",
+        "chain.parse": "chain file",
+        "vek.no_duplicate_amd_extension": "VEK extensions",
+        "vek.x509_v3": "VEK certificate version",
+        "vek.key_p384": "VEK public key",
+        "vek.signature_algorithm": "VEK signature algorithm",
+        "vek.cn_matches_signing_key": "VEK subject CN",
+        "vek.amd_names": "VEK names",
+        "vek.validity": "VEK certificate dates",
+        "chain.vek_signed_by_intermediate": "VEK certificate signature",
+        "chain.intermediate_validity": "intermediate certificate dates",
+        "chain.intermediate_is_ca": "intermediate certificate constraints",
+        "chain.intermediate_names": "intermediate certificate names",
+        "chain.intermediate_signed_by_root": "intermediate certificate signature",
+        "chain.root_self_signed": "root certificate signature",
+        "chain.root_validity": "root certificate dates",
+        "chain.root_is_ca": "root certificate constraints",
+        "chain.root_pinned": "root public key",
+        # (4) the report's signature
+        "report.signature": "SNP report signature",
+        # (5) the report against the certificates, and against itself
+        "report.product_known": "SNP report CPUID",
+        "chain.root_product_eq_report_product": "product line of root and report",
+        "bind.productName_line": "VEK productName",
+        "bind.fmcSPL_eq_reported_fmc": "VEK fmcSPL",
+        "bind.blSPL_eq_reported_bootloader": "VEK blSPL",
+        "bind.teeSPL_eq_reported_tee": "VEK teeSPL",
+        "bind.snpSPL_eq_reported_snp": "VEK snpSPL",
+        "bind.ucodeSPL_eq_reported_microcode": "VEK ucodeSPL",
+        "bind.hwID_eq_chip_id": "VEK hwID",
+        "bind.no_cspID_on_vcek": "VCEK cspID",
+        "bind.vlek_has_cspID": "VLEK cspID",
+        "bind.vlek_has_no_hwID": "VLEK hwID",
+        "tcb.committed_le_current": "SNP report COMMITTED_TCB",
+        "tcb.reported_le_current": "SNP report REPORTED_TCB",
+        "tcb.reserved_bytes_zero": "reserved bytes of the SNP report's TCB values",
+        "version.committed_le_current": "SNP report committed firmware version",
+        # (6) the runtime claims against the report
+        "hcl.report_data_eq_hash_of_variable_data": "REPORT_DATA hash",
+        "hcl.report_data_tail_zero": "REPORT_DATA after the hash",
+        "report.nonce": "REPORT_DATA nonce",
+        # (7) the quote
+        "quote.parse": "TPM quote",
+        "quote.magic_TCG": "TPM quote magic",
+        "quote.ak": "attestation key",
+        "quote.ak_eq_runtime_claims": "attestation key and HCLAkPub",
+        "quote.signature_by_ak": "TPM quote signature",
+        "quote.nonce": "TPM quote extraData",
+        "quote.pcr_digest": "TPM quote PCR digest",
+        # (8) the event log
+        "eventlog.parse": "event log",
+        "eventlog.replay_eq_pcrs": "event log replay",
+        "eventlog.payloads": "event log payloads",
+        # (9) the reference values
+        "report.debug_off": "SNP report POLICY DEBUG",
+        "report.migrate_ma_off": "SNP report POLICY MIGRATE_MA",
+        "report.no_migration_agent": "SNP report REPORT_ID_MA",
+        "report.vmpl_0": "SNP report VMPL against the reference value",
+        "tcb.committed_eq_current": "SNP report COMMITTED_TCB against CURRENT_TCB",
+        "appraise.minimum_tcb": "SNP report REPORTED_TCB against the minimum",
+        "appraise.measurement": "SNP report MEASUREMENT",
+        "appraise.host_data": "SNP report HOST_DATA",
+        "appraise.report_data": "SNP report REPORT_DATA",
+        "appraise.id_key_digest": "SNP report ID_KEY_DIGEST",
+        "appraise.chip_id": "SNP report CHIP_ID",
+        "appraise.guest_svn": "SNP report GUEST_SVN",
+        "appraise.launch_mitigations": "SNP report LAUNCH_MIT_VECTOR",
+        "appraise.current_mitigations": "SNP report CURRENT_MIT_VECTOR",
+        "appraise.csp_id": "VLEK cspID against the reference value",
+        "appraise.vm_unique_id": "runtime claims vmUniqueId",
+    }
+)

@@ -10,8 +10,9 @@ import sys
 
 TYPE_CHECKING = False  # typing's own, without importing typing: it takes longer than all of `skrkit --version`
 if TYPE_CHECKING:
+    from argparse import ArgumentParser
     from collections.abc import Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from skrkit.errors import SkrkitError
 
@@ -76,11 +77,29 @@ def _run(arguments: list[str]) -> int:
     command = arguments[0]
     if command not in COMMANDS:
         raise _unknown(command)
-    from argparse import ArgumentParser
     from importlib import import_module
 
+    parser = _parser()
+    import_module(f"skrkit.cli.{command}").add_parser(parser.add_subparsers(dest="command", required=True))
+    try:
+        namespace = parser.parse_args(arguments)
+    except SystemExit as done:  # --help has printed; argparse leaves this way only
+        return int(done.code or 0)
+    code: int = namespace.func(namespace)
+    return code
+
+
+def _parser() -> ArgumentParser:
+    """Return a parser whose complaints are a `UsageError`, worded as every other error of skrkit."""
+    from argparse import ArgumentParser, HelpFormatter
+
+    class Formatter(HelpFormatter):
+        def __init__(self, prog: str) -> None:
+            super().__init__(prog, width=_columns())  # or else argparse imports shutil, help or not: 4 ms
+
     class Parser(ArgumentParser):
-        """argparse, with its complaints worded as every other error of skrkit."""
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**{"formatter_class": Formatter, **options})
 
         def error(self, message: str) -> NoReturn:
             from skrkit.errors import UsageError
@@ -93,14 +112,16 @@ def _run(arguments: list[str]) -> int:
                 fix=f"See `{self.prog} --help`.",
             )
 
-    parser = Parser(prog="skrkit")
-    import_module(f"skrkit.cli.{command}").add_parser(parser.add_subparsers(dest="command", required=True))
+    return Parser(prog="skrkit")
+
+
+def _columns() -> int:
+    import os
+
     try:
-        namespace = parser.parse_args(arguments)
-    except SystemExit as done:  # --help has printed; argparse leaves this way only
-        return int(done.code or 0)
-    code: int = namespace.func(namespace)
-    return code
+        return min(os.get_terminal_size().columns, 100) - 2
+    except OSError:  # stdout is no terminal
+        return 78
 
 
 def _unknown(command: str) -> SkrkitError:

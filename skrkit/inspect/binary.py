@@ -82,8 +82,8 @@ def _is_snp_report(data: bytes) -> bool:
 
 
 def _is_td_report(data: bytes) -> bool:
-    """REPORTTYPE: type 0x81 (TDX), subtype 0; the slot of an HCL report pads it with zeros to 1184 bytes."""
-    return len(data) in (TD_REPORT_BYTES, SNP_REPORT_BYTES) and data[0] == 0x81 and data[1] == 0
+    """REPORTTYPE: type 0x81 (TDX), subtype 0."""
+    return len(data) == TD_REPORT_BYTES and data[0] == 0x81 and data[1] == 0
 
 
 def _is_signature(data: bytes) -> bool:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from skrkit.errors import UsageError
 from skrkit.wire import Described
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """A row of the table: the parser's module and function, the form of its input, and whether the mark is weak.
 
     A strong mark (a magic number, telling member names) decides: what then fails to parse is a broken one of its kind.
@@ -42,7 +40,7 @@ _ROWS = (
     Kind("tcg-event-log", "skrkit.evidence.eventlog", "parse_event_log"),
     Kind("vek-certificate", "skrkit.endorsements.vek", "parse_vek", form="either"),
     Kind("certificate", "skrkit.inspect.certificate", "parse_certificate", form="either"),
-    Kind("certificates", "skrkit.inspect.certificate", "parse_certificate_list", form="text"),
+    Kind("certificates", "skrkit.inspect.certificate", "parse_certificate_list", form="either"),
     Kind("public-key", "skrkit.inspect.public_key", "parse_public_key", form="either"),
     Kind("thim", "skrkit.inspect.thim", "parse_thim", form="text"),
     Kind("jwt", "skrkit.token.decode", "decode_jwt", form="text"),

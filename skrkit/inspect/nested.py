@@ -34,6 +34,17 @@ def nested_in(described: Described) -> tuple[tuple[str, Recognised | SkrkitError
     return tuple(found)
 
 
+def _hardware_report(described: Described) -> Iterator[tuple[str, bytes]]:
+    """Return the signed report inside an HCL report: SNP or TDX; others are not read."""
+    from skrkit.evidence.hcl import HclReport, ReportType
+
+    assert isinstance(described, HclReport)
+    if described.report_type is ReportType.SNP:
+        yield "/hardware_report", described.hardware_report
+    elif described.report_type is ReportType.TDX:
+        yield "/hardware_report", described.td_report().raw
+
+
 def _texts(described: Described) -> Iterator[tuple[str, bytes]]:
     """Return the members of a release, a THIM answer or a token that are documents of their own."""
     for at, value in walk(described.fields()):
@@ -55,6 +66,7 @@ def _veks(described: Described) -> Iterator[tuple[str, bytes]]:
 
 
 _READERS: dict[str, Callable[[Described], Iterator[tuple[str, bytes]]]] = {
+    "hcl-report": _hardware_report,
     "release-response": _texts,
     "thim": _texts,
     "jwt": _texts,

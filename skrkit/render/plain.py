@@ -1,6 +1,6 @@
 """Views as plain text, with the standard library alone: for commands that must start at once.
 
-rich takes 40 ms to import, more than all the rest of `skrkit inspect`. Where it is loaded anyway, `render.terminal`
+rich takes 30 ms to import, as long as all the rest of `skrkit inspect`. Where it is loaded anyway, `render.terminal`
 draws the same lines with it.
 """
 

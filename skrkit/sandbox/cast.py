@@ -1,0 +1,20 @@
+"""The cast of one sandbox: tenant, subscription, and the operator's service principal. Written once, at its making."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from datetime import datetime
+
+from skrkit.sandbox.store import Document, Store
+
+
+def ensure_cast(store: Store, now: datetime) -> Document:
+    """Return the document `settings/cast`, made with random ids and a random secret if it is not there yet."""
+    with store.transaction():
+        cast = store.get("settings", "cast")
+        if cast is None:
+            cast = {name: str(uuid.uuid4()) for name in ("tenant", "subscription", "client_id", "operator_oid")}
+            cast |= {"client_secret": secrets.token_urlsafe(30), "created": now.isoformat()}
+            store.put("settings", "cast", cast)
+    return cast

@@ -1,0 +1,336 @@
+"""Entra ID: discovery, keys, client-credential tokens, and the check that every other service makes of a bearer."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import threading
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import parse_qs
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from skrkit.encoding import b64url
+from skrkit.sandbox.web import AzureError, azure_error, body_bytes
+
+if TYPE_CHECKING:
+    from skrkit.sandbox.world import World
+
+HOST = "login.microsoftonline.com"
+SERVICE_PRINCIPAL_LIFETIME_S = 3599
+# Resources that this tenant has a service principal for; another is AADSTS500011 as in a real tenant.
+RESOURCES = (
+    "https://management.azure.com",
+    "https://management.core.windows.net",
+    "https://vault.azure.net",
+    "https://managedhsm.azure.net",
+    "https://attest.azure.net",
+    "https://graph.microsoft.com",
+    "https://storage.azure.com",
+)
+_LOCK = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who a token speaks for: object id, application id, tenant, and for a managed identity its resource's id."""
+
+    oid: str
+    appid: str
+    tid: str
+    mirid: str | None = None
+
+
+class TokenRefused(Exception):
+    """A bearer token that is not taken, and why. Each service words this in its own way."""
+
+    def __init__(
+        self, reason: Literal["missing", "audience", "issuer", "expired", "signature"], detail: str = ""
+    ) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SigningKey:
+    kid: str
+    key: rsa.RSAPrivateKey = field(repr=False)
+
+    def jwk(self) -> dict[str, Any]:
+        """Return the public half as a JWK."""
+        numbers = self.key.public_key().public_numbers()
+        return {
+            "kty": "RSA",
+            "use": "sig",
+            "kid": self.kid,
+            "x5t": self.kid,
+            "n": b64url(numbers.n.to_bytes(256, "big")),
+            "e": b64url(numbers.e.to_bytes(3, "big")),
+        }
+
+
+def _signing_key(world: World) -> _SigningKey:
+    with _LOCK:
+        known = world.cache.get("entra-key")
+        if known is None:
+            document = world.store.get("entra", "keys")
+            if document is None:
+                document = _new_key()
+                world.store.put("entra", "keys", document)
+            key = load_pem_private_key(document["pem"].encode(), None, unsafe_skip_rsa_key_validation=True)
+            assert isinstance(key, rsa.RSAPrivateKey)
+            known = world.cache["entra-key"] = _SigningKey(kid=document["kid"], key=key)
+    assert isinstance(known, _SigningKey)
+    return known
+
+
+def _new_key() -> dict[str, str]:
+    key = rsa.generate_private_key(65537, 2048)
+    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
+    return {"kid": b64url(hashlib.sha256(spki).digest()[:20]), "pem": pem}
+
+
+def issuer(tenant: str) -> str:
+    """Return the `iss` of a v1.0 token, with its trailing slash."""
+    return f"https://sts.windows.net/{tenant}/"
+
+
+def issue_token(world: World, *, principal: Principal, resource: str, lifetime_s: int) -> str:
+    """Return a v1.0 access token for `resource`, exactly as it was asked for, signed RS256.
+
+    Claims are those of an app-only token: a managed identity has `xms_mirid` and `appidacr` 2, a service principal
+    with a secret `appidacr` 1.
+    """
+    now = world.now()
+    at = int(now.timestamp())
+    claims: dict[str, Any] = {
+        "aud": resource,
+        "iss": issuer(principal.tid),
+        "iat": at,
+        "nbf": at,
+        "exp": int((now + timedelta(seconds=lifetime_s)).timestamp()),
+        "appid": principal.appid,
+        "appidacr": "2" if principal.mirid else "1",
+        "idp": issuer(principal.tid),
+        "idtyp": "app",
+        "oid": principal.oid,
+        "sub": principal.oid,
+        "tid": principal.tid,
+        "uti": b64url(secrets.token_bytes(16)),
+        "ver": "1.0",
+    }
+    if principal.mirid:
+        claims["xms_mirid"] = principal.mirid.replace("/resourceGroups/", "/resourcegroups/")
+    key = _signing_key(world)
+    return jwt.encode(claims, key.key, algorithm="RS256", headers={"kid": key.kid, "x5t": key.kid})
+
+
+def authenticate(world: World, authorization: str | None, *, audiences: Collection[str]) -> Principal:
+    """Return who the bearer token speaks for. Checks signature, times, issuer and audience, in that order.
+
+    `authorization` is the header's value. Raises `TokenRefused`.
+    """
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise TokenRefused("missing")
+    claims = _verified_claims(world, token.strip())
+    at = world.now().timestamp()
+    if not (isinstance(claims.get("exp"), int) and claims["exp"] > at and isinstance(claims.get("nbf"), int)):
+        raise TokenRefused("expired", str(claims.get("exp")))
+    if claims["nbf"] > at + 300:  # the slack that Azure's services give a clock
+        raise TokenRefused("expired", str(claims["nbf"]))
+    if claims.get("iss") != issuer(world.tenant):
+        raise TokenRefused("issuer", str(claims.get("iss")))
+    if claims.get("aud") not in audiences:
+        raise TokenRefused("audience", str(claims.get("aud")))
+    return Principal(
+        oid=str(claims["oid"]), appid=str(claims["appid"]), tid=str(claims["tid"]), mirid=claims.get("xms_mirid")
+    )
+
+
+def _verified_claims(world: World, token: str) -> dict[str, Any]:
+    key = _signing_key(world)
+    only_signature = {"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
+    options: Any = {**only_signature, "require": ["aud", "iss", "exp", "nbf", "oid", "appid", "tid"]}
+    try:
+        if jwt.get_unverified_header(token).get("kid") != key.kid:
+            raise TokenRefused("signature", "unknown kid")
+        return jwt.decode(token, key.key.public_key(), algorithms=["RS256"], options=options)
+    except jwt.PyJWTError as cause:
+        raise TokenRefused("signature", str(cause)) from None
+
+
+def app(world: World) -> Starlette:
+    """Return the ASGI app of `login.microsoftonline.com`."""
+
+    def openid(request: Request) -> Response:
+        return JSONResponse(_openid(world, request.path_params["tenant"], "v2.0" in request.url.path))
+
+    def keys(request: Request) -> Response:
+        _known_tenant(world, request.path_params["tenant"])
+        return JSONResponse({"keys": [_signing_key(world).jwk()]})
+
+    async def token(request: Request) -> Response:
+        form = {name: values[0] for name, values in parse_qs((await body_bytes(request)).decode("latin-1")).items()}
+        return await run_in_threadpool(_token, world, request.path_params["tenant"], form)
+
+    routes = [
+        Route("/common/discovery/instance", _instance),
+        Route("/{tenant}/v2.0/.well-known/openid-configuration", openid),
+        Route("/{tenant}/.well-known/openid-configuration", openid),
+        Route("/{tenant}/discovery/v2.0/keys", keys),
+        Route("/{tenant}/discovery/keys", keys),
+        Route("/{tenant}/oauth2/v2.0/token", token, methods=["POST"]),
+        Route("/{tenant}/oauth2/token", token, methods=["POST"]),
+    ]
+    return Starlette(routes=routes, exception_handlers={AzureError: azure_error})
+
+
+def _instance(_request: Request) -> Response:
+    return JSONResponse(
+        {
+            "tenant_discovery_endpoint": f"https://{HOST}/common/v2.0/.well-known/openid-configuration",
+            "api-version": "1.1",
+            "metadata": [
+                {
+                    "preferred_network": HOST,
+                    "preferred_cache": "login.windows.net",
+                    "aliases": [HOST, "login.windows.net"],
+                }
+            ],
+        }
+    )
+
+
+def _known_tenant(world: World, tenant: str) -> str:
+    if tenant.lower() in ("common", "organizations"):
+        return tenant.lower()
+    if tenant.lower() != world.tenant:
+        raise _refused(
+            400,
+            "invalid_tenant",
+            90002,
+            f"Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into "
+            "the correct cloud.",
+        )
+    return world.tenant
+
+
+def _openid(world: World, asked: str, v2: bool) -> dict[str, Any]:
+    tenant = _known_tenant(world, asked)
+    base, version = f"https://{HOST}/{tenant}", "v2.0/" if v2 else ""
+    return {
+        "token_endpoint": f"{base}/oauth2/{version}token",
+        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
+        "jwks_uri": f"{base}/discovery/{version}keys",
+        "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
+        "subject_types_supported": ["pairwise"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "issuer": f"{base}/v2.0" if v2 else issuer(tenant),
+        "authorization_endpoint": f"{base}/oauth2/{version}authorize",
+        "device_authorization_endpoint": f"{base}/oauth2/{version}devicecode",
+        "end_session_endpoint": f"{base}/oauth2/{version}logout",
+        "tenant_region_scope": "EU",
+        "cloud_instance_name": "microsoftonline.com",
+        "cloud_graph_host_name": "graph.windows.net",
+        "msgraph_host": "graph.microsoft.com",
+    }
+
+
+def _token(world: World, tenant: str, form: Mapping[str, str]) -> Response:
+    _known_tenant(world, tenant)
+    if form.get("grant_type") != "client_credentials":
+        raise _refused(
+            400,
+            "unsupported_grant_type",
+            70003,
+            f"The app requested an unsupported grant type '{form.get('grant_type')}'.",
+        )
+    client_id = form.get("client_id", "")
+    if client_id.lower() != world.setting("client_id"):
+        raise _refused(
+            400,
+            "unauthorized_client",
+            700016,
+            f"Application with identifier '{client_id}' was not found in the directory '{world.tenant}'.",
+        )
+    if not hmac.compare_digest(form.get("client_secret", "").encode(), world.setting("client_secret").encode()):
+        raise _refused(
+            401,
+            "invalid_client",
+            7000215,
+            "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, "
+            f"not the client secret ID, for a secret added to app '{client_id}'.",
+        )
+    resource = _resource(form, world.tenant)
+    operator = Principal(oid=world.setting("operator_oid"), appid=world.setting("client_id"), tid=world.tenant)
+    token = issue_token(world, principal=operator, resource=resource, lifetime_s=SERVICE_PRINCIPAL_LIFETIME_S)
+    return JSONResponse(
+        {
+            "token_type": "Bearer",
+            "expires_in": SERVICE_PRINCIPAL_LIFETIME_S,
+            "ext_expires_in": SERVICE_PRINCIPAL_LIFETIME_S,
+            "access_token": token,
+        }
+    )
+
+
+def _resource(form: Mapping[str, str], tenant: str) -> str:
+    scope = form.get("scope", "")
+    resource = form.get("resource") or scope.removesuffix("/.default")
+    if not form.get("resource") and not scope.endswith("/.default"):
+        raise _refused(
+            400,
+            "invalid_scope",
+            1002012,
+            f"The provided value for scope {scope} is not valid. It must end in /.default.",
+        )
+    if not known_resource(resource):
+        raise unknown_resource(resource, tenant)
+    return resource
+
+
+def known_resource(resource: str) -> bool:
+    """Return whether the tenant has a service principal for the resource, one trailing slash aside."""
+    return resource.removesuffix("/") in RESOURCES
+
+
+def unknown_resource(resource: str, tenant: str) -> AzureError:
+    """Return AADSTS500011, Entra's answer for a resource that the tenant does not know."""
+    return _refused(
+        400,
+        "invalid_resource",
+        500011,
+        f"The resource principal named {resource} was not found in the tenant named {tenant}.",
+    )
+
+
+def _refused(status: int, error: str, number: int, message: str) -> AzureError:
+    trace = str(uuid.uuid4())
+    return AzureError(
+        status,
+        error,
+        f"AADSTS{number}: {message} Trace ID: {trace}",
+        flat=True,
+        extra={"error_codes": [number], "trace_id": trace, "correlation_id": str(uuid.uuid4())},
+    )

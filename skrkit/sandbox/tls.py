@@ -1,0 +1,163 @@
+"""The sandbox's certificate authority: a certificate for any host name, and the chain that signs releases."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TypeAlias
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from skrkit.sandbox.store import Store
+
+PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+AUTHORITY_DAYS = 3650
+LEAF_DAYS = 365
+_BACKDATED = timedelta(hours=1)  # for a client whose clock is a little behind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A key and its chain: leaf, issuing authority, root."""
+
+    key: PrivateKey = field(repr=False)
+    chain: tuple[x509.Certificate, x509.Certificate, x509.Certificate]
+
+    def pem(self) -> tuple[bytes, bytes]:
+        """Return the chain without its root, and the private key, as PEM: what a TLS server loads."""
+        served = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.chain[:2])
+        return served, self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+class TlsAuthority:
+    """A root and an issuing authority, made once per sandbox and kept in its store. Trusted by nobody else."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._contexts: dict[str, ssl.SSLContext] = {}
+        document = store.get("tls", "authority")
+        if document is None:
+            document = self._make()
+            store.put("tls", "authority", document)
+        self.root = x509.load_pem_x509_certificate(document["root"].encode())
+        self.issuing = x509.load_pem_x509_certificate(document["issuing"].encode())
+        self._key = _loaded(document["issuing_key"])
+
+    @property
+    def root_pem(self) -> bytes:
+        """The root as PEM: the file that clients are pointed at."""
+        return self.root.public_bytes(Encoding.PEM)
+
+    def _make(self) -> dict[str, str]:
+        root_key, issuing_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        root_name, issuing_name = _name("skrkit sandbox root"), _name("skrkit sandbox issuing CA")
+        root = self._sign(root_name, root_key, root_name, root_key, AUTHORITY_DAYS, ca=1)
+        issuing = self._sign(issuing_name, issuing_key, root_name, root_key, AUTHORITY_DAYS, ca=0)
+        return {
+            "root": root.public_bytes(Encoding.PEM).decode("ascii"),
+            "issuing": issuing.public_bytes(Encoding.PEM).decode("ascii"),
+            "issuing_key": _pem(issuing_key),
+        }
+
+    def issue(
+        self, common_name: str, names: Sequence[str], *, key: PrivateKey | None = None, days: int = LEAF_DAYS
+    ) -> Issued:
+        """Return a server certificate for DNS `names`, with its chain. `key` is a fresh P-256 one unless given."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        leaf = self._sign(_name(common_name), key, self.issuing.subject, self._key, days, names=names)
+        return Issued(key=key, chain=(leaf, self.issuing, self.root))
+
+    def server_context(self, host: str) -> ssl.SSLContext:
+        """Return the TLS server context for one host name; the same one each time."""
+        with self._lock:
+            if host not in self._contexts:
+                self._contexts[host] = _context(self.issue(host, [host]))
+            return self._contexts[host]
+
+    def _sign(
+        self,
+        subject: x509.Name,
+        key: PrivateKey,
+        issuer: x509.Name,
+        issuer_key: PrivateKey,
+        days: int,
+        *,
+        ca: int | None = None,
+        names: Sequence[str] = (),
+    ) -> x509.Certificate:
+        now = self._now()
+        identifier = x509.SubjectKeyIdentifier.from_public_key
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - _BACKDATED)
+            .not_valid_after(now + timedelta(days=days))
+            .add_extension(x509.BasicConstraints(ca=ca is not None, path_length=ca), critical=True)
+            .add_extension(_usage(ca is not None), critical=True)
+            .add_extension(identifier(key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier(issuer_key.public_key())),
+                critical=False,
+            )
+        )
+        if names:
+            alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+            builder = builder.add_extension(alternatives, critical=False).add_extension(
+                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+            )
+        return builder.sign(issuer_key, hashes.SHA256())
+
+
+def _usage(ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _pem(key: PrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
+
+
+def _loaded(pem: str) -> PrivateKey:
+    key = load_pem_private_key(pem.encode(), None, unsafe_skip_rsa_key_validation=True)
+    assert isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
+    return key
+
+
+def _context(issued: Issued) -> ssl.SSLContext:
+    """Return a server context. `ssl` loads keys from files only: they lie in a private folder for that moment."""
+    chain, key = issued.pem()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "chain.pem").write_bytes(chain)
+        (Path(folder) / "key.pem").write_bytes(key)
+        context.load_cert_chain(Path(folder) / "chain.pem", Path(folder) / "key.pem")
+    return context

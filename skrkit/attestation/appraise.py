@@ -73,7 +73,7 @@ def _appraise_policy(run: Run, report: SnpReport, reference: ReferenceValues) ->
         detail="an agent is associated, which the reference values allow" if agent else "",
         where=where(0x160, 32),
         expected="32 bytes ff (no migration agent)",
-        found=report.report_id_ma.hex(),
+        found=lambda: report.report_id_ma.hex(),
         fix="Allow migration only if you trust this agent.",
     )
 
@@ -101,8 +101,8 @@ def _appraise_levels(run: Run, report: SnpReport, reference: ReferenceValues) ->
         not provisional or reference.provisional_firmware_allowed,
         detail="provisional firmware (committed below current), which is allowed" if provisional else "",
         where=where(0x1E0, 8),
-        expected=f"CURRENT_TCB, {current.words()}, and the current version",
-        found=f"{committed.words()}, version {'.'.join(map(str, report.committed_version))}",
+        expected=lambda: f"CURRENT_TCB, {current.words()}, and the current version",
+        found=lambda: f"{committed.words()}, version {'.'.join(map(str, report.committed_version))}",
         fix="Wait for the cloud to commit its firmware, or allow provisional firmware.",
     )
     if reference.minimum_tcb:

@@ -162,7 +162,6 @@ def check_chip(run: Run, report: SnpReport, vek: VekCertificate | None, referenc
         run.check(
             "bind.vlek_has_no_hwID",
             vek.hw_id is None,
-            detail="",
             where=f"{place}, hwID",
             expected="no such extension",
             found="a chip id",
@@ -183,7 +182,6 @@ def check_chip(run: Run, report: SnpReport, vek: VekCertificate | None, referenc
     run.check(
         "bind.no_cspID_on_vcek",
         vek.csp_id is None,
-        detail="",
         where=f"{place}, cspID",
         expected="no such extension",
         found=vek.csp_id or "",
@@ -214,7 +212,6 @@ def check_report_data(run: Run, report_data: bytes, runtime_data: bytes, hash_ty
     run.check(
         "hcl.report_data_tail_zero",
         is_zero(report_data[len(digest) :]),
-        detail="",
         where=where(at + len(digest), len(report_data) - len(digest)),
         expected="zeros after the hash",
         found=report_data[len(digest) :].hex(),

@@ -126,10 +126,9 @@ def _check_vek(run: Run, vek: VekCertificate, report: SnpReport, now: datetime) 
     run.check(
         "vek.key_p384",
         amd.ec_key() is not None,
-        detail="",
         where=place,
         expected="an EC key on P-384",
-        found=type(amd.view.public_key()).__name__,
+        found=type(amd.key).__name__,
         fix=_VEK_FIX,
     )
     run.check(
@@ -138,7 +137,7 @@ def _check_vek(run: Run, vek: VekCertificate, report: SnpReport, now: datetime) 
         detail="RSASSA-PSS, SHA-384, salt 48",
         where=place,
         expected="RSASSA-PSS with SHA-384, MGF1-SHA-384 and salt 48, said alike in both places",
-        found=amd.outer_algorithm.hex(),
+        found=lambda: amd.outer_algorithm.hex(),
         fix=_VEK_FIX,
     )
     run.check(
@@ -164,7 +163,7 @@ def _check_names(run: Run, step: str, amd: AmdCertificate, place: str, *, expect
         detail=amd.subject_cn,
         where=f"{place}, subject and issuer",
         expected=f"AMD's location attributes, each once, and CN {expected_cn or 'of AMD'}",
-        found=f"subject {_name_words(amd.subject)}; issuer {_name_words(amd.issuer)}",
+        found=lambda: f"subject {_name_words(amd.subject)}; issuer {_name_words(amd.issuer)}",
         fix=_CHAIN_FIX,
     )
 
@@ -176,15 +175,13 @@ def _name_words(name: bytes) -> str:
 
 
 def _check_dates(run: Run, step: str, amd: AmdCertificate, place: str, now: datetime) -> None:
-    life = f"{amd.not_before.isoformat()} to {amd.not_after.isoformat()}"
-    state = "not yet valid" if now < amd.not_before else "expired"
     run.check(
         step,
         amd.is_valid_at(now),
-        detail=life,
+        detail=f"to {amd.not_after:%Y-%m-%d}",
         where=f"{place}, validity",
-        expected=f"a time from {life}",
-        found=f"{now.isoformat()}: {state}",
+        expected=lambda: f"a time from {amd.not_before.isoformat()} to {amd.not_after.isoformat()}",
+        found=lambda: f"{now.isoformat()}: {'not yet valid' if now < amd.not_before else 'expired'}",
         fix=_DATES_FIX,
     )
 
@@ -279,7 +276,7 @@ def _check_root(run: Run, root: AmdCertificate, now: datetime, roots: TrustRoots
         line is not None and root.subject_cn == f"ARK-{line}",
         detail=f"{line}, of {roots.name}",
         where=f"{place}, SHA-256 of SubjectPublicKeyInfo",
-        expected=f"a root of {roots.name}: {', '.join(f'{name} {pin}' for name, pin in roots.ark.items())}",
+        expected=lambda: f"a root of {roots.name}: {', '.join(f'{name} {pin}' for name, pin in roots.ark.items())}",
         found=f"{digest} ({root.subject_cn or 'no name'})",
         fix=f"This chain does not end in a root of {roots.name}, whatever its names say. {_CHAIN_FIX}",
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from skrkit.attestation.result import Run
 from skrkit.evidence import snp_bits
 from skrkit.evidence.snp import SnpReport
+from skrkit.evidence.tcb import Tcb
 from skrkit.wire import where
 
 # The order of the group of P-384. Source: SEC 2, section 2.5.1.
@@ -31,7 +34,6 @@ def check_form(run: Run, report: SnpReport) -> None:
     run.check(
         "report.policy_high_bits_zero",
         policy >> snp_bits.POLICY_RESERVED_SHIFT == 0,
-        detail="",
         where=where(0x008, 8),
         expected="0",
         found=f"POLICY 0x{policy:x}",
@@ -51,7 +53,6 @@ def check_form(run: Run, report: SnpReport) -> None:
     run.check(
         "report.reserved_ranges_zero",
         not reserved,
-        detail="",
         where=", ".join(where(row.offset, row.size) for row in reserved),
         expected="zeros",
         found="bytes that are not zero",
@@ -60,10 +61,9 @@ def check_form(run: Run, report: SnpReport) -> None:
     run.check(
         "report.signature_present",
         0 < report.signature_r < P384_ORDER and 0 < report.signature_s < P384_ORDER,
-        detail="",
         where=where(0x2A0, 144),
         expected="R and S from 1 to below the order of P-384",
-        found=_signature_words(report),
+        found=lambda: _signature_words(report),
         fix=_UNSIGNED if not report.signature_r or not report.signature_s else _TAMPERED,
     )
 
@@ -81,7 +81,6 @@ def _check_signer(run: Run, report: SnpReport, key_info: int) -> None:
     run.check(
         "report.key_info_reserved_zero",
         key_info >> snp_bits.KEY_INFO_RESERVED_SHIFT == 0,
-        detail="",
         where=where(0x048, 4),
         expected="0",
         found=f"KEY_INFO 0x{key_info:x}",
@@ -100,7 +99,6 @@ def _check_signer(run: Run, report: SnpReport, key_info: int) -> None:
     run.check(
         "report.chip_key_not_masked",
         not key_info & snp_bits.MASK_CHIP_KEY,
-        detail="",
         where=where(0x048, 4),
         expected="0",
         found="1: the host masks the chip's key, the report is not signed",
@@ -129,10 +127,10 @@ def check_levels(run: Run, report: SnpReport) -> None:
         run.check(
             step,
             not higher,
-            detail=lower.words(),
+            detail=lower.hex,
             where=where(at, 8),
-            expected=f"no component above CURRENT_TCB: {current.words()}",
-            found=f"{', '.join(higher)} above: {lower.words()}",
+            expected=lambda: f"no component above CURRENT_TCB: {current.words()}",
+            found=partial(_above, higher, lower),
             fix=fix,
         )
     launch = report.tcb("launch_tcb")
@@ -143,7 +141,6 @@ def check_levels(run: Run, report: SnpReport) -> None:
         run.check(
             "tcb.reserved_bytes_zero",
             not odd,
-            detail="",
             where="the TCB values at 0x38, 0x180, 0x1E0 and 0x1F0",
             expected="zeros",
             found=", ".join(odd),
@@ -162,6 +159,10 @@ def check_levels(run: Run, report: SnpReport) -> None:
         run.notes.append(f"REPORTED_TCB ({reported.words()}) is above COMMITTED_TCB ({committed.words()}).")
     if launch.exceeds(current):
         run.notes.append(f"LAUNCH_TCB ({launch.words()}) is above CURRENT_TCB ({current.words()}).")
+
+
+def _above(higher: tuple[str, ...], lower: Tcb) -> str:
+    return f"{', '.join(higher)} above it: {lower.words()}"
 
 
 def _dotted(version: tuple[int, int, int]) -> str:

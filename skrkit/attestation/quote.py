@@ -294,7 +294,6 @@ def _check_payloads(run: Run, differing: list[tuple[int, str]]) -> None:
     run.check(
         "eventlog.payloads",
         not differing,
-        detail="",
         where=", ".join(f"event {index}" for index, _ in differing),
         expected="payloads that hash to the measured digests, where the event's type says how",
         found="; ".join(detail for _, detail in differing),

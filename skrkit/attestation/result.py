@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
@@ -143,13 +143,32 @@ class Run:
             ),
         )
 
-    def check(self, step: str, holds: bool, *, detail: str, where: str, expected: str, found: str, fix: str) -> bool:
-        """Add a step, ok with `detail` or failed with the words. Return whether it holds."""
+    def check(
+        self,
+        step: str,
+        holds: bool,
+        *,
+        where: str,
+        expected: str | Callable[[], str],
+        found: str | Callable[[], str],
+        fix: str,
+        detail: str = "",
+    ) -> bool:
+        """Add a step, ok with `detail` or failed with the words. Return whether it holds.
+
+        Words that take work are given as functions: almost every step holds, and they are called only if one does not.
+        """
         if holds:
             self.steps.append(StepResult(step, "ok", detail))
-        else:
-            self.fail(step, where=where, expected=expected, found=found, fix=fix)
-        return holds
+            return True
+        self.fail(
+            step,
+            where=where,
+            expected=expected if isinstance(expected, str) else expected(),
+            found=found if isinstance(found, str) else found(),
+            fix=fix,
+        )
+        return False
 
     def first_failed(self, steps: Mapping[str, object] | tuple[str, ...]) -> str | None:
         """Return the first of these steps that failed, or None."""

@@ -142,7 +142,6 @@ def _open_hcl(run: Run, data: bytes) -> _Contents:
     run.check(
         "hcl.status_zero",
         hcl.status == 0,
-        detail="",
         where=where(0x010, 4),
         expected="0",
         found=f"0x{hcl.status:x}",

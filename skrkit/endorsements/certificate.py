@@ -7,10 +7,8 @@ for the fields; signatures are checked over the bytes as received. Source: sev-s
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
-import re
 import threading
 import warnings
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.utils import CryptographyDeprecationWarning
 
 from skrkit.endorsements import der
@@ -52,7 +51,7 @@ AMD_LOCATION = frozenset(
 _COMMON_NAME = "2.5.4.3"
 _NAME_OIDS = {bytes.fromhex(f"5504{last:02x}"): f"2.5.4.{last}" for last in (3, 6, 7, 8, 10, 11)}
 _TEXT_TAGS = frozenset({0x0C, 0x13, 0x14, 0x16})  # UTF8String, PrintableString, T61String, IA5String
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
+_PEM_BEGIN, _PEM_END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
 _warning_lock = threading.Lock()
 
@@ -61,8 +60,8 @@ _warning_lock = threading.Lock()
 class AmdCertificate:
     """A certificate as received. `raw` is the whole DER, `tbs` the signed part of it, `spki` the public key's DER.
 
-    `issuer` and `subject` are names in DER: compare them as bytes. `view` has the fields, and serial 1 where the
-    certificate has 0: never take the serial, the digest or the signed bytes from it.
+    `issuer` and `subject` are names in DER: compare them as bytes. `key` is the public key. `view` has the fields, and
+    serial 1 where the certificate has 0: never take the serial, the digest or the signed bytes from it.
     """
 
     raw: bytes
@@ -75,6 +74,7 @@ class AmdCertificate:
     spki: bytes
     not_before: datetime
     not_after: datetime
+    key: CertificatePublicKeyTypes
     view: x509.Certificate
 
     @property
@@ -103,7 +103,7 @@ class AmdCertificate:
 
     def is_signed_by(self, issuer: AmdCertificate) -> bool:
         """Return whether the issuer's RSA key signed these bytes, as AMD signs. Names and dates are not looked at."""
-        key = issuer.view.public_key()
+        key = issuer.key
         if not isinstance(key, rsa.RSAPublicKey) or not self.has_amd_algorithm:
             return False
         try:
@@ -114,7 +114,7 @@ class AmdCertificate:
 
     def ec_key(self) -> ec.EllipticCurvePublicKey | None:
         """Return the public key if it is of P-384, else None."""
-        key = self.view.public_key()
+        key = self.key
         if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP384R1):
             return key
         return None
@@ -143,12 +143,14 @@ def name_attributes(name: bytes) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=64)
 def common_name(name: bytes) -> str:
     """Return the common name of a Name in DER, or "" without exactly one."""
     names = [text for oid, text in name_attributes(name) if oid == _COMMON_NAME]
     return names[0] if len(names) == 1 else ""
 
 
+@lru_cache(maxsize=64)
 def is_amd_name(name: bytes) -> bool:
     """Return whether a Name has AMD's location, each attribute exactly once, and one common name."""
     attributes = name_attributes(name)
@@ -159,6 +161,7 @@ def is_amd_name(name: bytes) -> bool:
 def parse_amd_certificate(data: bytes, *, what: str = "certificate") -> AmdCertificate:
     """Return the one certificate in `data`, DER as received. Raises `ParseError`.
 
+    The last 32 that were read are kept in memory, by their bytes: what was parsed is kept, never what was verified.
     Source: RFC 5280 section 4.1.
     """
     if len(data) > MAX_CERTIFICATE_BYTES:
@@ -171,6 +174,7 @@ def parse_amd_certificate(data: bytes, *, what: str = "certificate") -> AmdCerti
         raise _refuse(data, what, "each extension once", f"{twice.oid.dotted_string} twice") from None
 
 
+@lru_cache(maxsize=32)
 def _read(data: bytes) -> AmdCertificate:
     start, end = der.element(data, 0, der.SEQUENCE)
     if end != len(data):
@@ -192,8 +196,7 @@ def _read(data: bytes) -> AmdCertificate:
     view = x509.load_der_x509_certificate(readable)
     if view.version is not x509.Version.v3:
         raise der.DerError(f"version {view.version.name}")
-    view.public_key()  # here, and the extensions too: what is not readable is refused at once
-    view.extensions  # noqa: B018
+    view.extensions  # noqa: B018 - read here and kept: what is not readable is refused at once
     name_attributes(issuer)
     name_attributes(subject)
     return AmdCertificate(
@@ -207,6 +210,7 @@ def _read(data: bytes) -> AmdCertificate:
         spki=spki,
         not_before=view.not_valid_before_utc,
         not_after=view.not_valid_after_utc,
+        key=view.public_key(),
         view=view,
     )
 
@@ -225,19 +229,25 @@ def split_certificates(data: bytes, *, what: str = "certificates") -> tuple[byte
 
 
 def _split_pem(data: bytes, what: str) -> list[bytes]:
-    found = []
-    for block in _PEM.finditer(data):
+    found: list[bytes] = []
+    start = data.find(_PEM_BEGIN)
+    while start >= 0 and len(found) <= MAX_CERTIFICATES:
+        end = data.find(_PEM_END, start)
         try:
-            found.append(base64.b64decode(b"".join(block.group(1).split()), validate=True))
+            if end < 0:
+                raise binascii.Error("no END CERTIFICATE line")
+            text = b"".join(data[start + len(_PEM_BEGIN) : end].split())
+            found.append(binascii.a2b_base64(text, strict_mode=True))
         except binascii.Error as cause:
             raise ParseError(
                 what=what,
-                where=where(block.start(), block.end() - block.start()),
-                expected="base64 between BEGIN and END CERTIFICATE",
+                where=where(start, (end if end >= 0 else len(data)) - start),
+                expected="base64 between BEGIN CERTIFICATE and END CERTIFICATE",
                 found=str(cause),
                 fix="Copy the PEM text again, whole lines and nothing else.",
                 source="RFC 7468",
             ) from None
+        start = data.find(_PEM_BEGIN, end)
     return found
 
 

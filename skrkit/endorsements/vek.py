@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import ClassVar, Literal
 
@@ -131,19 +132,26 @@ def parse_vek(der_or_pem: bytes) -> VekCertificate:
 
 def vek_of(amd: AmdCertificate, *, raw: bytes = b"") -> VekCertificate:
     """Return the VCEK or VLEK that a certificate is. `raw` is what it was read from. Raises `ParseError`."""
+    vek = _read(amd.raw)
+    return replace(vek, raw=raw) if raw and raw != amd.raw else vek
+
+
+@lru_cache(maxsize=32)
+def _read(data: bytes) -> VekCertificate:
+    amd = parse_amd_certificate(data, what="VEK certificate")
     signer = _SIGNERS.get(amd.subject_cn)
     if signer is None:
-        raise _refuse(amd.raw, "subject", "CN SEV-VCEK or SEV-VLEK", f"CN {amd.subject_cn or '(none)'}")
+        raise _refuse(data, "subject", "CN SEV-VCEK or SEV-VLEK", f"CN {amd.subject_cn or '(none)'}")
     values = _amd_extensions(amd)
     missing = [name for name in (_STRUCT_VERSION, _PRODUCT_NAME, *_REQUIRED) if name not in values]
     if missing:
         oids = ", ".join(AMD_ARC + name for name in missing)
-        raise _refuse(amd.raw, "extensions", f"each of AMD's extensions, {oids} too", "no such extension")
+        raise _refuse(data, "extensions", f"each of AMD's extensions, {oids} too", "no such extension")
     if (_HW_ID in values) == (_CSP_ID in values):
         found = "both" if _HW_ID in values else "neither"
-        raise _refuse(amd.raw, "extensions", "either hwID (VCEK) or cspID (VLEK)", found)
+        raise _refuse(data, "extensions", "either hwID (VCEK) or cspID (VLEK)", found)
     return VekCertificate(
-        raw=raw or amd.raw,
+        raw=data,
         amd=amd,
         signer=signer,
         struct_version=der.small_integer(values[_STRUCT_VERSION], what="VEK structVersion"),
@@ -186,7 +194,7 @@ def _hw_id(value: bytes) -> bytes:
 
 
 def _key_words(amd: AmdCertificate) -> str:
-    key = amd.view.public_key()
+    key = amd.key
     if isinstance(key, ec.EllipticCurvePublicKey):
         return f"EC-{key.curve.name}"
     return f"RSA-{key.key_size}" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__

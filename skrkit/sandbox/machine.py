@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -53,6 +52,14 @@ class Identity:
     report_id: bytes = field(default_factory=lambda: os.urandom(32))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The moduli of the attestation key and of the endorsement key, both RSA-2048 with e 65537."""
+
+    ak: int
+    ek: int
+
+
 class Machine:
     """One confidential VM. `transceive` is its vTPM as the guest sees it; safe from several threads."""
 
@@ -65,6 +72,7 @@ class Machine:
         store: Store,
         now: Callable[[], datetime],
         state: VtpmState,
+        keys: Keys | None = None,
         wishes: _Wishes | None = None,
     ) -> None:
         self.identity = identity
@@ -72,6 +80,7 @@ class Machine:
         self._silicon = silicon
         self._store = store
         self._now = now
+        self._keys = keys
         self._wishes = wishes or _Wishes()
         self._lock = threading.RLock()
         self._state = state
@@ -155,9 +164,9 @@ class Machine:
     def _manufacture(self, authority: akcert.VtpmAuthority) -> None:
         """Do what happens once in a machine's life: keys, AK certificate, platform NV indexes, first boot."""
         self.vtpm.startup(clear=True)
-        self.vtpm.create_ek()
-        self.vtpm.create_ak()
-        certificate = authority.issue(_public(self.vtpm.ak_modulus), vm_id=self.vm_id)
+        ek, ak = self.vtpm.create_ek(), self.vtpm.create_ak()
+        self._keys = Keys(ak=_modulus(ak), ek=_modulus(ek))
+        certificate = authority.issue(rsa.RSAPublicNumbers(65537, self._keys.ak).public_key(), vm_id=self.vm_id)
         self.vtpm.platform_nv_define(NV_AK_CERTIFICATE, akcert.NV_SIZE, PLATFORM_INDEX)
         self.vtpm.platform_nv_write(NV_AK_CERTIFICATE, certificate.ljust(akcert.NV_SIZE, b"\0"))
         self.vtpm.platform_nv_define(NV_HCL_REPORT, hcl.NV_SIZE, PLATFORM_INDEX)
@@ -190,9 +199,10 @@ class Machine:
         self._build_report(user_data)
 
     def _build_report(self, user_data: bytes) -> None:
+        assert self._keys is not None  # made before the first boot
         claims = hcl.runtime_claims(
-            ak=self.vtpm.ak_modulus,
-            ek=self.vtpm.ek_modulus,
+            ak=self._keys.ak,
+            ek=self._keys.ek,
             vm_id=self.vm_id,
             secure_boot=self.secure_boot,
             user_data=user_data,
@@ -219,12 +229,15 @@ class Machine:
             "chip_id": self.chip.chip_id.hex(),
             "proxy_port": self._wishes.proxy_port,
             "tpm_port": self._wishes.tpm_port,
+            "ak": f"{self._keys.ak:x}" if self._keys else "",
+            "ek": f"{self._keys.ek:x}" if self._keys else "",
             "vtpm": self._state.to_document(),
         }
 
 
-def _public(modulus: int) -> rsa.RSAPublicKey:
-    return rsa.RSAPublicNumbers(65537, modulus).public_key()
+def _modulus(public: bytes) -> int:
+    """Return the modulus of an RSA-2048 TPM2B_PUBLIC: its last 256 bytes."""
+    return int.from_bytes(public[-256:], "big")
 
 
 class Machines:
@@ -292,9 +305,12 @@ class Machines:
             report_id=bytes.fromhex(document["report_id"]),
         )
         wishes = _Wishes(proxy_port=document["proxy_port"], tpm_port=document["tpm_port"])
-        return self._machine(identity, chip, VtpmState.from_document(document["vtpm"]), wishes)
+        keys = Keys(ak=int(document["ak"], 16), ek=int(document["ek"], 16))
+        return self._machine(identity, chip, VtpmState.from_document(document["vtpm"]), keys, wishes)
 
-    def _machine(self, identity: Identity, chip: Chip, state: Any, wishes: _Wishes | None = None) -> Machine:
+    def _machine(
+        self, identity: Identity, chip: Chip, state: VtpmState, keys: Keys | None = None, wishes: _Wishes | None = None
+    ) -> Machine:
         return Machine(
             identity,
             chip=chip,
@@ -302,5 +318,6 @@ class Machines:
             store=self._store,
             now=self._now,
             state=state,
+            keys=keys,
             wishes=wishes,
         )

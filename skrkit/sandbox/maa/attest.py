@@ -1,9 +1,10 @@
 """Evidence in, token out: what a shared provider does for `/attest/AzureGuest` and `/attest/SevSnpVm`.
 
 The order (attestation-and-imds.md 1.9):
-(1) decode the request; (2) the report, its signature, its certificates up to the sandbox's root; (3) REPORT_DATA is the
-hash of the runtime data; guest only: (4) AK, (5) quote and PCRs, (6) event log, (7) ephemeral key; (8) compliance and
-claims; (9) policy; (10) token, for a guest sealed to its ephemeral key.
+(1) decode the request; (2) hardware: the report, its certificates up to the sandbox's root, chip and TCB, signature,
+REPORT_DATA over the runtime data; guest only: (3) AK in the runtime claims, quote by it, PCR values; (4) AK
+certificate; (5) event log; (6) ephemeral key; then (7) compliance and claims; (8) policy; (9) token, for a guest sealed.
+Steps (2) and (3) are skrkit's own verifier with the sandbox's root, and their ids are its ids.
 A step that fails is 400 InvalidParameter and names itself; a policy that denies is 400 PolicyEvaluationError.
 """
 
@@ -16,46 +17,58 @@ from skrkit.encoding import json_object
 from skrkit.errors import ParseError
 from skrkit.sandbox.maa import boot, claims, policy, vtpm
 from skrkit.sandbox.maa.refusal import malformed, refused
-from skrkit.sandbox.maa.request import Hardware, guest_request, platform_request
+from skrkit.sandbox.maa.request import Hardware, TpmInfo, guest_request, platform_request
 from skrkit.sandbox.maa.token import seal_token, sign_token
 from skrkit.wire import Json
 
 if TYPE_CHECKING:
+    from skrkit.attestation.result import AttestationResult, StepResult
     from skrkit.evidence.runtime import RuntimeClaims
     from skrkit.evidence.snp import SnpReport
     from skrkit.sandbox.world import World
 
-MUST_HOLD = ("report.signature", "chain.root_pinned", "chain.vek_signed_by_intermediate", "bind.hwID_eq_chip_id")
-"""Steps that must have been taken and have held; a verifier that skipped one is not believed."""
 
+def verify_hardware(world: World, hardware: Hardware, tpm: TpmInfo | None = None) -> SnpReport:
+    """Return the report once everything given holds, up to the sandbox's own AMD root: steps (2) and, with `tpm`, (3).
 
-def verify_hardware(world: World, hardware: Hardware) -> SnpReport:
-    """Return the report once its signature and its certificates hold, up to the sandbox's own AMD root.
-
-    The step in a refusal is the verifier's own. Findings on policy (debug, VMPL, TCB) become claims, not refusals.
+    Only a complete run is believed: a step that could not be made is refused like one that failed. Debug, VMPL and
+    migration are allowed here, since they become claims.
     """
-    from skrkit.attestation.verifier import Evidence, verify_evidence
+    from skrkit.attestation.verifier import Evidence, ReferenceValues, verify_evidence
 
-    evidence = Evidence(snp=hardware.report, vek=hardware.vcek, chain=hardware.chain)
-    result = verify_evidence(evidence, now=world.now(), roots=world.silicon.roots())
-    for step in result.steps:
-        if step.verdict == "failed" and not step.id.startswith("appraise."):
-            what = step.error.what if step.error else "the check"
-            raise refused(step.id, f"{what} does not hold.")
-    held = {step.id for step in result.steps if step.verdict == "ok"}
-    for name in MUST_HOLD:
-        if name not in held:
-            raise refused(name, "the check could not be made.")
-    report = result.report
-    if report is None:
-        raise refused("report.version_known", "there is no SNP report.")
-    return report
+    result = verify_evidence(
+        Evidence(
+            snp=hardware.report,
+            vek=hardware.vcek,
+            chain=hardware.chain,
+            runtime_data=hardware.runtime_data,
+            quote=tpm.quote if tpm else None,
+            quote_signature=tpm.quote_signature if tpm else None,
+            ak=tpm.ak_public if tpm else None,
+            pcrs=tpm.pcrs if tpm else None,
+        ),
+        now=world.now(),
+        roots=world.silicon.roots(),
+        reference=ReferenceValues(debug_allowed=True, migration_allowed=True, vmpl=None),
+    )
+    if result.verdict != "verified" or result.report is None:
+        step = _culprit(result)
+        made = "failed" if step.verdict == "failed" else "could not be made"
+        raise refused(step.id, f"the check of the {_name(step)} {made}.")
+    return result.report
 
 
-def verify_binding(report: SnpReport, runtime_data: bytes) -> None:
-    """Return nothing if REPORT_DATA is the SHA-256 of the runtime data and 32 zeros. Step `bind.runtime_data`."""
-    if report.report_data != hashlib.sha256(runtime_data).digest() + bytes(32):
-        raise refused("bind.runtime_data", "REPORT_DATA is not the SHA-256 of the runtime data.")
+def _culprit(result: AttestationResult) -> StepResult:
+    """Return the step to name: the first that failed, but a wrong certificate before the signature that it spoils."""
+    failed = result.failed or result.not_checked
+    wrong = [step for step in failed if step.id.startswith("bind.")]
+    return wrong[0] if wrong and failed[0].id == "report.signature" else failed[0]
+
+
+def _name(step: StepResult) -> str:
+    from skrkit.attestation.steps import STEPS
+
+    return STEPS[step.id]
 
 
 def _json(data: bytes, name: str) -> dict[str, Json]:
@@ -74,28 +87,34 @@ def _runtime_claims(data: bytes) -> RuntimeClaims:
         raise malformed("request.RunTimeData", cause) from None
 
 
+def _vm_id(runtime: RuntimeClaims) -> str:
+    try:
+        return runtime.vm_unique_id
+    except ParseError as cause:
+        raise malformed("request.RunTimeData", cause) from None
+
+
 def attest_guest(world: World, host: str, body: dict[str, Json]) -> str:
     """Return the sealed token for a guest attestation request. Raises `AzureError` 400 for anything that fails."""
     request = guest_request(body)  # (1)
     runtime_data = request.hardware.runtime_data or b""
-    report = verify_hardware(world, request.hardware)  # (2)
-    verify_binding(report, runtime_data)  # (3)
     runtime = _runtime_claims(runtime_data)
-    ak = vtpm.verify_ak(world, request.tpm, runtime)  # (4)
-    selection = vtpm.verify_quote(request.tpm, ak)  # (5)
-    measured = boot.read_boot(request.event_log, request.tpm.pcrs)  # (6)
-    key = vtpm.verify_ephemeral_key(request.tpm, ak, selection)  # (7)
-    issued = claims.guest_claims(  # (8)
+    report = verify_hardware(world, request.hardware, request.tpm)  # (2) (3)
+    ak = vtpm.verify_ak_certificate(world, request.tpm)  # (4)
+    selection = vtpm.quoted_selection(request.tpm)
+    measured = boot.read_boot(request.event_log, request.tpm.pcrs)  # (5)
+    key = vtpm.verify_ephemeral_key(request.tpm, ak, selection)  # (6)
+    issued = claims.guest_claims(  # (7)
         request,
         report,
         runtime=_json(runtime_data, "RunTimeData"),
-        vm_id=runtime.vm_unique_id,
+        vm_id=_vm_id(runtime),
         boot=measured,
         key=key,
     )
-    policy.authorize_guest(issued)  # (9)
+    policy.authorize_guest(issued)  # (8)
     issued["x-ms-policy-hash"] = policy.AZURE_GUEST_HASH
-    return seal_token(sign_token(world, host, issued), key)  # (10)
+    return seal_token(sign_token(world, host, issued), key)  # (9)
 
 
 def attest_platform(world: World, host: str, body: dict[str, Json]) -> str:
@@ -103,16 +122,14 @@ def attest_platform(world: World, host: str, body: dict[str, Json]) -> str:
     request = platform_request(body)  # (1)
     report = verify_hardware(world, request.hardware)  # (2)
     runtime_data = request.hardware.runtime_data
-    if runtime_data is not None:
-        verify_binding(report, runtime_data)  # (3)
     if request.inittime is not None and report.host_data != hashlib.sha256(request.inittime).digest():
         raise refused("bind.init_time_data", "HOST_DATA is not the SHA-256 of the init-time data.")
-    issued = claims.snp_claims(report, bound=runtime_data is not None)  # (8)
+    issued = claims.snp_claims(report, bound=runtime_data is not None)  # (7)
     if runtime_data is not None and request.runtime_is_json:
         issued["x-ms-runtime"] = _json(runtime_data, "runtimeData")
     if request.inittime is not None and request.inittime_is_json:
         issued["x-ms-inittime"] = _json(request.inittime, "initTimeData")
     if request.nonce is not None:
         issued["nonce"] = request.nonce
-    issued["x-ms-policy-hash"] = policy.SEV_SNP_HASH  # (9) the default policy permits all
-    return sign_token(world, host, issued)  # (10)
+    issued["x-ms-policy-hash"] = policy.SEV_SNP_HASH  # (8) the default policy permits all
+    return sign_token(world, host, issued)  # (9)

@@ -11,18 +11,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from skrkit.errors import ParseError
+from skrkit.errors import SkrkitError
 from skrkit.sandbox.maa.refusal import malformed, refused
 from skrkit.sandbox.uefivars import digests
 
 if TYPE_CHECKING:
-    from skrkit.evidence.eventlog import Event, EventLog
+    from skrkit.evidence.eventlog import Event
 
 REPLAYED = frozenset(range(8))
 """The PCRs that firmware owns, which the log must lead to. Others can be extended later, by the running system."""
 
 STEP = "eventlog.replay_eq_pcrs"
-PAYLOAD_STEP = "eventlog.payload_eq_digest"
+PARSE_STEP = "eventlog.parse"
+PAYLOAD_STEP = "eventlog.payloads"
 SECURE_BOOT_PCR = 7
 
 
@@ -49,9 +50,10 @@ def read_boot(log: bytes, pcrs: Mapping[int, bytes]) -> Boot:
         return NOTHING
     try:
         parsed = parse_event_log(log)
-        _check_replay(parsed, pcrs)
-    except ParseError as cause:
-        raise malformed(STEP, cause) from None
+        replayed = parsed.replay("sha256")
+    except SkrkitError as cause:
+        raise malformed(PARSE_STEP, cause) from None
+    _check_replay(replayed, pcrs)
     for finding in parsed.payload_findings():
         if finding.pcr_index in REPLAYED and finding.verdict == "differs":
             raise refused(PAYLOAD_STEP, f"event {finding.index} of the log is not what its digest was made of.")
@@ -62,10 +64,7 @@ def read_boot(log: bytes, pcrs: Mapping[int, bytes]) -> Boot:
     return Boot(secure_boot=variables.get("SecureBoot") == b"\x01", known_good=frozenset(good))
 
 
-def _check_replay(log: EventLog, pcrs: Mapping[int, bytes]) -> None:
-    if "sha256" not in log.banks:
-        raise refused(STEP, "the log has no SHA-256 digests.")
-    replayed = log.replay("sha256")
+def _check_replay(replayed: Mapping[int, bytes], pcrs: Mapping[int, bytes]) -> None:
     for pcr in sorted(REPLAYED & pcrs.keys()):
         if replayed.get(pcr, bytes(32)) != pcrs[pcr]:
             raise refused(STEP, f"the event log does not lead to the quoted value of PCR {pcr}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skrkit.errors import ParseError
+from skrkit.errors import SkrkitError
 from skrkit.sandbox.web import AzureError
 
 DENIED = (
@@ -19,7 +19,7 @@ def refused(step: str, sentence: str) -> AzureError:
     return AzureError(400, "InvalidParameter", f"The evidence was refused at step {step}: {sentence}")
 
 
-def malformed(step: str, cause: ParseError) -> AzureError:
+def malformed(step: str, cause: SkrkitError) -> AzureError:
     """Return 400 InvalidParameter for bytes that cannot be read: what, where, expected; never what was found."""
     return refused(step, f"{cause.what} at {cause.where} is not {cause.expected}.")
 

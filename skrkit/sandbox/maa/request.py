@@ -12,6 +12,7 @@ from skrkit.sandbox.maa.refusal import refused
 from skrkit.wire import Json
 
 PEM_END = b"-----END CERTIFICATE-----"
+MAX_PAYLOAD_DEPTH = 32  # of the token that echoes it, a reader must not run out of stack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +115,18 @@ def _payload(info: Members) -> dict[str, Json]:
         return {}
     if not isinstance(value, dict):
         raise refused("request.ClientPayload", "ClientPayload must be a JSON object or null.")
+    level: list[Json] = [value]
+    for _ in range(MAX_PAYLOAD_DEPTH):
+        level = [member for item in level for member in _members(item)]
+    if level:
+        raise refused("request.ClientPayload", f"ClientPayload must not nest deeper than {MAX_PAYLOAD_DEPTH} levels.")
     return value
+
+
+def _members(value: Json) -> list[Json]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 def guest_request(body: dict[str, Json]) -> GuestRequest:

@@ -1,6 +1,6 @@
-"""The vTPM's part of a guest request: AK and its certificate, quote and PCRs, the certified ephemeral key.
+"""The vTPM's part of a guest request that the verifier does not know: AK certificate, PCR list, ephemeral key.
 
-Each check has a step id, which is what a refusal names. The order is that of attestation-and-imds.md 1.9.
+Each check has a step id, which is what a refusal names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from skrkit.tpm.pcr import PcrSelection, pcr_digest, policy_pcr_digest
 from skrkit.tpm.public import ObjectAttributes, Public, parse_public
 
 if TYPE_CHECKING:
-    from skrkit.evidence.runtime import RuntimeClaims
     from skrkit.sandbox.world import World
 
 _SHA256 = 0x000B
@@ -55,24 +54,6 @@ def rsa_public(data: bytes, step: str) -> tuple[Public, rsa.RSAPublicKey]:
     return public, key
 
 
-def verify_ak(world: World, tpm: TpmInfo, runtime: RuntimeClaims) -> rsa.RSAPublicKey:
-    """Return the AK once hardware and the vTPM authority both vouch for it.
-
-    Steps: `ak.public`, `ak.eq_runtime_claims` (AikPub is HCLAkPub of the hardware-bound claims),
-    `ak.certificate_issuer`, `ak.certificate_validity`, `ak.certificate_usage`, `ak.certificate_key`.
-    """
-    _, key = rsa_public(tpm.ak_public, "ak.public")
-    numbers = key.public_numbers()
-    try:
-        claimed = runtime.key("HCLAkPub").public_numbers()
-    except ParseError as cause:
-        raise malformed("ak.eq_runtime_claims", cause) from None
-    if claimed != (numbers.n, numbers.e):
-        raise refused("ak.eq_runtime_claims", "AikPub is not the HCLAkPub of the runtime claims.")
-    _verify_ak_certificate(world, tpm.ak_certificate, numbers)
-    return key
-
-
 def _without_padding(der: bytes) -> bytes:
     """Return a DER element without the zeros after it: the NV index is larger than its certificate."""
     if len(der) < 4 or der[:2] != b"\x30\x82" or any(der[4 + int.from_bytes(der[2:4], "big") :]):
@@ -80,10 +61,17 @@ def _without_padding(der: bytes) -> bytes:
     return der[: 4 + int.from_bytes(der[2:4], "big")]
 
 
-def _verify_ak_certificate(world: World, data: bytes, ak: rsa.RSAPublicNumbers) -> None:
+def verify_ak_certificate(world: World, tpm: TpmInfo) -> rsa.RSAPublicKey:
+    """Return the AK once the virtual TPM authority, too, vouches for it.
+
+    That AikPub is the hardware-bound HCLAkPub is a step of the verifier, taken before. Which of the two bindings the
+    real service demands is not known (inferred: both). Steps: `ak.public`, `ak.certificate_issuer`,
+    `ak.certificate_validity`, `ak.certificate_usage`, `ak.certificate_key`.
+    """
+    _, ak = rsa_public(tpm.ak_public, "ak.public")
     issuer = world.machines.authority.authorities().issuer
     try:
-        certificate = x509.load_der_x509_certificate(_without_padding(data))
+        certificate = x509.load_der_x509_certificate(_without_padding(tpm.ak_certificate))
         certificate.verify_directly_issued_by(issuer)
         key = certificate.public_key()
         usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -96,38 +84,37 @@ def _verify_ak_certificate(world: World, data: bytes, ak: rsa.RSAPublicNumbers) 
         raise refused("ak.certificate_validity", "AikCert is not valid at this time.")
     if AIK_USAGE not in usage:
         raise refused("ak.certificate_usage", "AikCert is not for an attestation identity key (2.23.133.8.3).")
-    if not isinstance(key, rsa.RSAPublicKey) or key.public_numbers() != ak:
+    if not isinstance(key, rsa.RSAPublicKey) or key.public_numbers() != ak.public_numbers():
         raise refused("ak.certificate_key", "AikCert is not for AikPub.")
+    return ak
 
 
-def _attest(data: bytes, signature: bytes, ak: rsa.RSAPublicKey, name: str) -> Attest:
-    try:
-        attest = parse_attest(data)
-    except ParseError as cause:
-        raise malformed(f"{name}.structure", cause) from None
-    try:
-        ak.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
-    except InvalidSignature:
-        raise refused(f"{name}.signature_by_ak", "the AK did not sign this structure.") from None
-    return attest
+def quoted_selection(tpm: TpmInfo) -> PcrSelection:
+    """Return the selection of the quote, which is verified by now, if the request names the same PCRs.
 
-
-def verify_quote(tpm: TpmInfo, ak: rsa.RSAPublicKey) -> PcrSelection:
-    """Return the quoted selection once the PCR values are the quoted ones.
-
-    Steps: `quote.structure`, `quote.signature_by_ak`, `quote.type`, `quote.pcr_set`, `quote.pcr_digest`.
+    Step `quote.pcr_set`: one bank, SHA-256, and PcrSet, PCRs and the quote agree.
     """
-    quote = _attest(tpm.quote, tpm.quote_signature, ak, "quote")
-    if not quote.is_quote:
-        raise refused("quote.type", "PcrQuote is not a quote.")
-    if [selection.alg for selection in quote.pcr_select] != [_SHA256]:
+    chosen = [selection for selection in parse_attest(tpm.quote).pcr_select if selection.pcrs]
+    if [selection.alg for selection in chosen] != [_SHA256]:
         raise refused("quote.pcr_set", "the quote must select PCRs of the SHA-256 bank, and of no other.")
-    selection = quote.pcr_select[0]
-    if not selection.pcrs or set(tpm.pcr_set) != set(selection.pcrs) or tpm.pcrs.keys() != set(selection.pcrs):
+    quoted = set(chosen[0].pcrs)
+    if set(tpm.pcr_set) != quoted or set(tpm.pcrs) != quoted:
         raise refused("quote.pcr_set", "PcrSet, PCRs and the quote do not name the same PCRs.")
-    if pcr_digest(tpm.pcrs, selection) != quote.pcr_digest:
-        raise refused("quote.pcr_digest", "the values in PCRs are not the quoted ones.")
-    return selection
+    return chosen[0]
+
+
+def _certification(tpm: TpmInfo, ak: rsa.RSAPublicKey) -> Attest:
+    try:
+        certify = parse_attest(tpm.key_certify)
+    except ParseError as cause:
+        raise malformed("key.structure", cause) from None
+    try:
+        ak.verify(tpm.key_certify_signature, tpm.key_certify, padding.PKCS1v15(), hashes.SHA256())
+    except InvalidSignature:
+        raise refused("key.signature_by_ak", "the AK did not sign EncKeyCertifyInfo.") from None
+    if not certify.is_certify:
+        raise refused("key.type", "EncKeyCertifyInfo is not a certification.")
+    return certify
 
 
 def verify_ephemeral_key(tpm: TpmInfo, ak: rsa.RSAPublicKey, selection: PcrSelection) -> rsa.RSAPublicKey:
@@ -137,9 +124,7 @@ def verify_ephemeral_key(tpm: TpmInfo, ak: rsa.RSAPublicKey, selection: PcrSelec
     `key.policy_pcr`. The real service's own list is not known (inferred).
     """
     public, key = rsa_public(tpm.key_public, "key.public")
-    certify = _attest(tpm.key_certify, tpm.key_certify_signature, ak, "key")
-    if not certify.is_certify:
-        raise refused("key.type", "EncKeyCertifyInfo is not a certification.")
+    certify = _certification(tpm, ak)
     if certify.certified_name != public.name():
         raise refused("key.certified_name", "EncKeyCertifyInfo names another key than EncKeyPub.")
     if public.attributes & _MUST_BE_SET != _MUST_BE_SET or public.attributes & _MUST_BE_CLEAR:

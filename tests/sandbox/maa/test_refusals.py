@@ -286,6 +286,13 @@ def payload_is_text(vm: Attester) -> None:
     vm.set["ClientPayload"] = "text"
 
 
+def payload_is_deep(vm: Attester) -> None:
+    value: Any = []
+    for _ in range(100):
+        value = [value]
+    vm.set["ClientPayload"] = {"nonce": value}
+
+
 def version_is_text(vm: Attester) -> None:
     vm.set["OSVersionMajor"] = "jammy"
 
@@ -296,30 +303,33 @@ HARDWARE: list[tuple[Callable[[Attester], None], str]] = [
     (other_chip, "bind.hwID_eq_chip_id"),
     (vcek_of_another_tcb, "bind.ucodeSPL_eq_reported_microcode"),
     (vcek_of_another_key, "report.signature"),
-    (runtime_blank, "bind.runtime_data"),
-    (report_data_tail, "bind.runtime_data"),
+    (report_short, "report.parse"),
+    (report_version_6, "report.version_known"),
+    (no_chain, "chain.vek_signed_by_intermediate"),
+    (runtime_blank, "hcl.report_data_eq_hash_of_variable_data"),
+    (report_data_tail, "hcl.report_data_tail_zero"),
 ]
 GUEST_ONLY: list[tuple[Callable[[Attester], None], str]] = [
     (no_pem, "request.body.AttestationInfo.IsolationInfo.Evidence.Proof.VcekCertChain"),
     (runtime_not_json, "request.RunTimeData"),
-    (ak_not_in_runtime, "ak.eq_runtime_claims"),
-    (ak_garbage, "ak.public"),
+    (ak_not_in_runtime, "quote.ak_eq_runtime_claims"),
+    (ak_garbage, "quote.ak"),
     (ak_certificate_of_another_key, "ak.certificate_key"),
     (ak_certificate_self_made, "ak.certificate_issuer"),
     (ak_certificate_trailing, "ak.certificate_issuer"),
     (quote_by_another_key, "quote.signature_by_ak"),
     (quote_bit, "quote.signature_by_ak"),
-    (quote_with_size_prefix, "quote.structure"),
-    (quote_is_a_certification, "quote.type"),
-    (quote_of_sha1, "quote.pcr_set"),
+    (quote_with_size_prefix, "quote.magic_TCG"),
+    (quote_is_a_certification, "quote.parse"),
+    (quote_of_sha1, "quote.pcr_digest"),
     (quote_of_fewer_pcrs, "quote.pcr_set"),
     (pcr_list_unlike_values, "quote.pcr_set"),
     (pcr_value_changed, "quote.pcr_digest"),
     (pcr_twice, "request.body.AttestationInfo.TpmInfo.PCRs"),
     (pcr_not_in_the_log, "eventlog.replay_eq_pcrs"),
     (log_of_another_boot, "eventlog.replay_eq_pcrs"),
-    (log_cut, "eventlog.replay_eq_pcrs"),
-    (log_payload, "eventlog.payload_eq_digest"),
+    (log_cut, "eventlog.parse"),
+    (log_payload, "eventlog.payloads"),
     (key_garbage, "key.public"),
     (key_is_another, "key.certified_name"),
     (key_certified_by_another, "key.signature_by_ak"),
@@ -333,6 +343,7 @@ GUEST_ONLY: list[tuple[Callable[[Attester], None], str]] = [
     (tdx, "request.IsolationInfo.Type"),
     (no_tpm_info, "request.body.AttestationInfo.TpmInfo"),
     (payload_is_text, "request.ClientPayload"),
+    (payload_is_deep, "request.ClientPayload"),
     (version_is_text, "request.body.AttestationInfo.OSVersionMajor"),
 ]
 
@@ -365,18 +376,6 @@ def test_platform_attestation_refuses(app: ASGIApp, vm: Attester, fault: Callabl
     fault(vm)
     body = vm.platform_body()
     assert_refused(post(app, PLATFORM, body), step, body)
-
-
-@pytest.mark.parametrize("fault", [report_short, report_version_6, no_chain])
-def test_a_report_or_chain_that_is_none_is_refused(
-    app: ASGIApp, vm: Attester, fault: Callable[[Attester], None]
-) -> None:
-    """The step is the verifier's own word for it; that it refuses is what counts here."""
-    fault(vm)
-    answer = post(app, GUEST, vm.body())
-    assert answer.status == 400
-    assert answer.json()["error"]["code"] == "InvalidParameter"
-    assert "refused at step" in answer.json()["error"]["message"]
 
 
 def test_real_evidence_is_refused_because_its_root_is_not_the_sandboxs(

@@ -38,6 +38,9 @@ def _checked(policy: Policy, tenant: str) -> Policy:
     permissions = policy.get("permissions")
     if not isinstance(permissions, dict):
         raise bad_request("The parameter permissions of an access policy is not specified.")
+    for kind in _KINDS:
+        if permissions.get(kind) is not None and not isinstance(permissions[kind], list):
+            raise bad_request(f"The permissions '{kind}' of an access policy must be an array.")
     keys = permissions.get("keys") or []
     unknown = [name for name in keys if str(name).lower() not in KEY_PERMISSIONS]
     if unknown:
@@ -45,7 +48,9 @@ def _checked(policy: Policy, tenant: str) -> Policy:
     checked: Policy = {"tenantId": tenant, "objectId": object_id}
     if policy.get("applicationId"):
         checked["applicationId"] = policy["applicationId"]
-    checked["permissions"] = {kind: list(permissions[kind]) for kind in _KINDS if permissions.get(kind) is not None}
+    checked["permissions"] = {
+        kind: [str(name) for name in permissions[kind]] for kind in _KINDS if permissions.get(kind) is not None
+    }
     return checked
 
 
@@ -59,7 +64,7 @@ def put_access_policies(call: Call) -> Response:
         raise AzureError(404, "ResourceNotFound", f"accessPolicies/{call.path['kind']} is not add, replace or remove.")
     with call.lock:
         vault = call.require(VAULT_TYPE, call.path["vault"])
-        properties = call.body.get("properties") or {}
+        properties = call.object_of("properties")
         given = checked_policies(properties.get("accessPolicies") or [], call.world.tenant)
         policies = list(vault["properties"]["accessPolicies"])
         for policy in given:

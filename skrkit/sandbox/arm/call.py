@@ -44,6 +44,22 @@ class Call:
         """The id of the resource group in the path."""
         return f"/subscriptions/{self.world.subscription}/resourceGroups/{self.path['group']}"
 
+    def object_of(self, name: str, parent: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Return a member of the body, or of `parent`, that is an object; empty if it is absent. Raises 400."""
+        value = (self.body if parent is None else parent).get(name)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise errors.bad_request(f"The property '{name}' must be an object.", code="InvalidRequestContent")
+        return value
+
+    def tags(self) -> dict[str, str]:
+        """Return the body's tags, texts by name. Raises 400 for anything else."""
+        tags = self.object_of("tags")
+        if not all(isinstance(value, str) for value in tags.values()):
+            raise errors.bad_request("The property 'tags' must have texts as values.", code="InvalidRequestContent")
+        return tags
+
     def resource_id(self, resource_type: str, name: str) -> str:
         """Return the id of a resource in the path's group."""
         return f"{self.group_id}/providers/{resource_type}/{name}"

@@ -64,7 +64,7 @@ def put_group(call: Call) -> Response:
         group = before or {"id": call.group_id, "name": name, "type": GROUP_TYPE}
         group |= {
             "location": location.lower().replace(" ", ""),
-            "tags": call.body.get("tags") or {},
+            "tags": call.tags(),
             "properties": {"provisioningState": "Succeeded"},
         }
         call.write(group)

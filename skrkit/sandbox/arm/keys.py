@@ -12,7 +12,6 @@ from skrkit.sandbox.store import Document
 from skrkit.sandbox.vault import bundle, creation
 from skrkit.sandbox.vault.call import API_VERSIONS, VaultResource
 from skrkit.sandbox.vault.call import Call as VaultCall
-from skrkit.sandbox.web import AzureError
 
 KEY_TYPE = "Microsoft.KeyVault/vaults/keys"
 PAGE = 25
@@ -37,24 +36,23 @@ def _vault_call(call: Call, body: dict[str, Any] | None = None) -> VaultCall:
 def put_key(call: Call) -> Response:
     """Return the key: a new one, or the one that is there, unchanged, whatever the body says."""
     with call.lock:
-        inner = _vault_call(call, _data_plane_body(call.body))
+        inner = _vault_call(call, _data_plane_body(call))
         if inner.keys.name(inner.name) is None:
             creation.create_key(inner)
         return JSONResponse(_shown(inner, call, *inner.keys.require(inner.name)))
 
 
-def _data_plane_body(body: dict[str, Any]) -> dict[str, Any]:
-    properties = body.get("properties")
-    if not isinstance(properties, dict):
-        raise AzureError(400, "BadRequest", "The property 'properties' is required.")
+def _data_plane_body(call: Call) -> dict[str, Any]:
+    """Return the body of the data plane's create. ARM's operations have `release`, the data plane's have not."""
+    properties = call.object_of("properties")
     inner = {name: properties[arm] for arm, name in _DATA_PLANE_MEMBERS.items() if properties.get(arm) is not None}
-    if "key_ops" in inner:  # ARM's list of operations has `release`, the data plane's has not
+    if isinstance(inner.get("key_ops"), list):
         inner["key_ops"] = [name for name in inner["key_ops"] if name != "release"]
-    for name in ("attributes", "release_policy"):
-        if properties.get(name) is not None:
-            inner[name] = properties[name]
-    if body.get("tags"):
-        inner["tags"] = body["tags"]
+    inner["attributes"] = call.object_of("attributes", properties)
+    if properties.get("release_policy") is not None:
+        inner["release_policy"] = properties["release_policy"]
+    if call.body.get("tags"):
+        inner["tags"] = call.tags()
     return inner
 
 

@@ -50,13 +50,13 @@ def put_vm(call: Call) -> Response:
 
 def _created(call: Call, name: str, location: str) -> Document:
     vm_id = call.resource_id(VM_TYPE, name)
-    given: dict[str, Any] = call.body["properties"]
+    given = call.object_of("properties")
     vm: Document = {
         "id": vm_id,
         "name": name,
         "type": VM_TYPE,
         "location": location,
-        "tags": call.body.get("tags") or {},
+        "tags": call.tags(),
         "properties": _without_secrets(given)
         | {"vmId": str(uuid.uuid4()), "provisioningState": "Succeeded", "timeCreated": rfc3339(call.world.now())},
     }
@@ -88,8 +88,8 @@ def _without_secrets(properties: dict[str, Any]) -> dict[str, Any]:
 def _updated(call: Call, before: Document) -> Document:
     """Return the VM with the body merged in: given members replace, others stay, tags are replaced whole."""
     for path in FIXED_AT_CREATION:
-        given = member(call.body, *path)
-        if given is not None and given != member(before, *path):
+        wanted = member(call.body, *path)
+        if wanted is not None and wanted != member(before, *path):
             raise errors.property_change(".".join(path[1:]))
     size = member(call.body, "properties", "hardwareProfile", "vmSize")
     if size is not None and not SNP_SIZE.match(str(size).lower()):
@@ -98,13 +98,11 @@ def _updated(call: Call, before: Document) -> Document:
             "'ConfidentialVM' security type."
         )
     vm = dict(before)
-    given_properties = call.body.get("properties")
-    if isinstance(given_properties, dict):
-        read_only = ("vmId", "provisioningState", "timeCreated", "instanceView")
-        changes = {k: v for k, v in _without_secrets(given_properties).items() if k not in read_only}
-        vm["properties"] = _merged(before["properties"], changes)
-    if isinstance(call.body.get("tags"), dict):
-        vm["tags"] = call.body["tags"]
+    read_only = ("vmId", "provisioningState", "timeCreated", "instanceView")
+    given = _without_secrets(call.object_of("properties"))
+    vm["properties"] = _merged(before["properties"], {k: v for k, v in given.items() if k not in read_only})
+    if call.body.get("tags") is not None:
+        vm["tags"] = call.tags()
     with call.world.store.transaction():
         apply_identity(call, vm, call.body.get("identity"))
         call.write(vm)

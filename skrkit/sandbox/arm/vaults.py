@@ -45,7 +45,7 @@ def put_vault(call: Call) -> Response:
     with call.lock, call.world.store.transaction():
         before = call.read(call.resource_id(VAULT_TYPE, name))
         if before is None:
-            mode = str((call.body.get("properties") or {}).get("createMode", "default")).lower()
+            mode = str(call.object_of("properties").get("createMode", "default")).lower()
             vault = _recovered(call, name) if mode == "recover" else _created(call, name)
             status = 201 if mode != "recover" else 200
         else:
@@ -99,7 +99,7 @@ def _require_free_name(world: World, name: str) -> None:
 
 def _changed(vault: Document, call: Call, *, whole: bool, new: bool = False) -> Document:
     """Return the vault with the body's members taken over. `whole` is PUT, where sku and tenantId are needed."""
-    given: dict[str, Any] = call.body.get("properties") or {}
+    given = call.object_of("properties")
     properties = dict(vault["properties"])
     if whole or "sku" in given:
         properties["sku"] = _checked_sku(given.get("sku"))
@@ -110,13 +110,14 @@ def _changed(vault: Document, call: Call, *, whole: bool, new: bool = False) -> 
     for flag in (*_FLAGS, "enableRbacAuthorization"):
         if isinstance(given.get(flag), bool):
             properties[flag] = given[flag]
-    for member in ("publicNetworkAccess", "networkAcls"):
-        if given.get(member) is not None:
-            properties[member] = given[member]
+    if given.get("publicNetworkAccess") is not None:
+        properties["publicNetworkAccess"] = str(given["publicNetworkAccess"])
+    if given.get("networkAcls") is not None:
+        properties["networkAcls"] = call.object_of("networkAcls", given)
     _take_protection(properties, given, new=new)
     properties["vaultUri"] = f"https://{str(vault['name']).lower()}.vault.azure.net/"
     properties["provisioningState"] = "Succeeded"
-    tags = call.body.get("tags", vault["tags"] if not whole else {}) or {}
+    tags = call.tags() if whole or "tags" in call.body else vault["tags"]
     system = vault["systemData"] | {"lastModifiedBy": call.caller.oid, "lastModifiedAt": rfc3339(call.world.now())}
     return vault | {"properties": properties, "tags": tags, "systemData": system}
 

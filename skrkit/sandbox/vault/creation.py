@@ -51,7 +51,7 @@ def _checked_for_creation(call: Call, *, hsm: bool) -> tuple[bool, Policy | None
     """Return `exportable` and the policy as given; raise whatever can be refused before a key is made."""
     if not _NAME.match(call.name):
         raise errors.bad_parameter(f"The request URI contains an invalid name: {call.name}")
-    wanted = (call.body.get("attributes") or {}).get("exportable")
+    wanted = _given_attributes(call.body).get("exportable")
     exportable, policy = wanted is True, given_policy(call.body)
     named = call.keys.name(call.name)
     if named is not None and exportable != named["exportable"]:
@@ -137,11 +137,16 @@ def _tags(given: Any) -> dict[str, str] | None:
     return given
 
 
+def _given_attributes(body: dict[str, Any]) -> dict[str, Any]:
+    given = body.get("attributes")
+    if given is not None and not isinstance(given, dict):
+        raise errors.bad_parameter('The property "attributes" must be an object.')
+    return given or {}
+
+
 def _merged_attributes(before: Document, body: dict[str, Any]) -> dict[str, Any]:
     """Return enabled, nbf and exp after the body's `attributes`; what it does not name stays. Raises 400."""
-    given = body.get("attributes") or {}
-    if not isinstance(given, dict):
-        raise errors.bad_parameter('The property "attributes" must be an object.')
+    given = _given_attributes(body)
     merged = {"enabled": before.get("enabled", True), "nbf": before.get("nbf"), "exp": before.get("exp")}
     merged |= {name: given[name] for name in merged if given.get(name) is not None}
     if not isinstance(merged["enabled"], bool):
@@ -158,7 +163,7 @@ def _merged_attributes(before: Document, body: dict[str, Any]) -> dict[str, Any]
 def update_key(call: Call) -> Response:
     """Return the bundle after a PATCH. A policy changes only without a version in the URL, `exportable` never."""
     policy = given_policy(call.body)
-    wanted = (call.body.get("attributes") or {}).get("exportable")
+    wanted = _given_attributes(call.body).get("exportable")
     with call.lock:
         named, version = call.keys.require(call.name, call.version)
         if wanted is not None and wanted is not named["exportable"]:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from vault.azure import Azure
+
+from tests.sandbox.vault.azure import Azure
 
 
 @pytest.fixture

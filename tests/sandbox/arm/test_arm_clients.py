@@ -9,7 +9,8 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.mgmt.compute import ComputeManagementClient
 from azure.mgmt.keyvault import KeyVaultManagementClient
 from azure.mgmt.resource.resources import ResourceManagementClient
-from vault.azure import OPERATOR, SUBSCRIPTION, TENANT, Azure
+
+from tests.sandbox.vault.azure import OPERATOR, SUBSCRIPTION, TENANT, Azure
 
 VM = {
     "location": "West Europe",
@@ -194,9 +195,8 @@ def test_a_deleted_vault_is_recovered_with_its_keys_or_purged(azure: Azure, vaul
     azure.make_vault("v-two")
     key = azure.keys("v-two").create_ec_key("k")
     vaults.delete("rg", "v-two")
-    assert (
-        vaults.check_name_availability({"name": "v-two", "type": "Microsoft.KeyVault/vaults"}).name_available is False
-    )
+    wanted = {"name": "v-two", "type": "Microsoft.KeyVault/vaults"}
+    assert vaults.check_name_availability(wanted).name_available is False
     with pytest.raises(ResourceNotFoundError):
         azure.keys("v-two").get_key("k")
     with pytest.raises(ResourceExistsError, match="already exists in deleted state"):
@@ -210,7 +210,7 @@ def test_a_deleted_vault_is_recovered_with_its_keys_or_purged(azure: Azure, vaul
     assert vaults.get_deleted("v-two", "westeurope").properties.purge_protection_enabled is False
     vaults.begin_purge_deleted("v-two", "westeurope").wait()
     assert azure.world.store.get("vault-key-name", "v-two/k") is None
-    assert vaults.check_name_availability({"name": "v-two", "type": "Microsoft.KeyVault/vaults"}).name_available is True
+    assert vaults.check_name_availability(wanted).name_available is True
 
 
 def test_purge_protection_is_for_good(azure: Azure, vaults: Any) -> None:
@@ -235,7 +235,7 @@ def test_keys_of_the_control_plane_are_made_once(azure: Azure) -> None:
     from skrkit.encoding import b64url
 
     azure.make_vault("v-keys")
-    client = KeyVaultManagementClient(azure.credential(), SUBSCRIPTION, **azure.options()).keys
+    client: Any = KeyVaultManagementClient(azure.credential(), SUBSCRIPTION, **azure.options()).keys
     policy = b'{"version":"1.0.0","anyOf":[{"authority":"https://a.example","allOf":[{"claim":"c","equals":true}]}]}'
     body: Any = {
         "properties": {
@@ -251,7 +251,7 @@ def test_keys_of_the_control_plane_are_made_once(azure: Azure) -> None:
     assert made.properties.key_uri == "https://v-keys.vault.azure.net/keys/k"
     assert made.properties.attributes.exportable is True
     assert made.properties.release_policy is not None
-    again = client.create_if_not_exist("rg", "v-keys", "k", {"properties": {"kty": "EC"}})  # type: ignore[arg-type]
+    again = client.create_if_not_exist("rg", "v-keys", "k", {"properties": {"kty": "EC"}})
     assert again.properties.key_uri_with_version == made.properties.key_uri_with_version
     assert [key.name for key in client.list("rg", "v-keys")] == ["k"]
     version = str(made.properties.key_uri_with_version).rsplit("/", 1)[1]

@@ -6,7 +6,7 @@ import asyncio
 import io
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,10 +16,6 @@ from azure.core.credentials import AccessToken
 from azure.core.pipeline.transport import RequestsTransport
 from azure.keyvault.keys import KeyClient
 from azure.keyvault.keys.crypto import CryptographyClient
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import NameOID
 from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3 import HTTPResponse
 
@@ -27,6 +23,7 @@ from skrkit.sandbox import entra
 from skrkit.sandbox.arm.app import app as arm_app
 from skrkit.sandbox.silicon import Silicon
 from skrkit.sandbox.store import Store
+from skrkit.sandbox.tls import TlsAuthority
 from skrkit.sandbox.vault.app import app as vault_app
 from skrkit.sandbox.world import World
 
@@ -40,44 +37,6 @@ STRANGER = entra.Principal(
 )
 ARM = "https://management.azure.com"
 VAULT_API = "2025-07-01"
-
-
-@dataclass
-class Issued:
-    key: Any
-    chain: tuple[x509.Certificate, ...]
-
-
-class Certificates:
-    """A certificate authority of three levels, in the shape of the sandbox's own."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-        self.root_key = ec.generate_private_key(ec.SECP256R1())
-        self.issuing_key = ec.generate_private_key(ec.SECP256R1())
-        self.root = self._make("Root", self.root_key.public_key(), "Root", self.root_key, [])
-        self.issuing = self._make("Issuing", self.issuing_key.public_key(), "Root", self.root_key, [])
-
-    def _make(self, subject: str, public: Any, issuer: str, signer: Any, names: list[str]) -> x509.Certificate:
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
-            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(self.now - timedelta(days=1))
-            .not_valid_after(self.now + timedelta(days=365))
-            .add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
-        )
-        if names:
-            alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-            builder = builder.add_extension(alternatives, critical=False)
-        return builder.sign(signer, hashes.SHA256())
-
-    def issue(self, common_name: str, names: list[str], *, key: Any = None, days: int = 365) -> Issued:
-        key = key or rsa.generate_private_key(65537, 2048)
-        leaf = self._make(common_name, key.public_key(), "Issuing", self.issuing_key, names)
-        return Issued(key, (leaf, self.issuing, self.root))
 
 
 class Machines:
@@ -119,7 +78,8 @@ class InProcess(BaseAdapter):
         assert url.scheme == "https"
         self.azure.seen.append(f"{request.method} {url.path}")
         body = request.body or b""
-        raw = body.encode() if isinstance(body, str) else bytes(body)  # type: ignore[arg-type]
+        assert isinstance(body, str | bytes)
+        raw = body.encode() if isinstance(body, str) else body
         headers = [(k.lower().encode("latin-1"), str(v).encode("latin-1")) for k, v in request.headers.items()]
         headers = [(b"host", url.netloc.encode()), *headers]
         scope = {
@@ -131,7 +91,7 @@ class InProcess(BaseAdapter):
         shown = HTTPResponse(
             body=io.BytesIO(content), headers=answered, status=status, preload_content=False, decode_content=False
         )
-        response: requests.Response = HTTPAdapter().build_response(request, shown)  # type: ignore[no-untyped-call]
+        response: requests.Response = HTTPAdapter().build_response(request, shown)
         return response
 
     def close(self) -> None:
@@ -191,7 +151,7 @@ class Azure:
         self.world = World(
             home=home,
             store=store,
-            tls=Certificates(self.clock.time),  # type: ignore[arg-type]
+            tls=TlsAuthority(store, self.clock),
             silicon=Silicon(store, self.clock),
             machines=self.machines,  # type: ignore[arg-type]
             now=self.clock,
@@ -219,11 +179,11 @@ class Azure:
         return Credential(self.world, principal)
 
     def arm(
-        self, method: str, path: str, body: Any = None, *, principal: entra.Principal = OPERATOR, **headers: str
+        self, method: str, path: str, body: Any = None, *, principal: entra.Principal = OPERATOR
     ) -> requests.Response:
         """Return the answer to a plain request to Resource Manager; `path` with its query."""
         token = self.credential(principal).get_token(f"{ARM}/.default").token
-        given = {"Authorization": f"Bearer {token}"} | headers
+        given = {"Authorization": f"Bearer {token}"}
         return self.session().request(method, ARM + path, json=body, headers=given, timeout=5)
 
     def vault(
@@ -235,11 +195,11 @@ class Azure:
         vault: str = "premium",
         api: str = VAULT_API,
         principal: entra.Principal = OPERATOR,
-        **headers: str,
+        headers: dict[str, str] | None = None,
     ) -> requests.Response:
         """Return the answer to a plain request to a vault."""
         token = self.credential(principal).get_token("https://vault.azure.net/.default").token
-        given = {"Authorization": f"Bearer {token}"} | headers
+        given = {"Authorization": f"Bearer {token}"} | (headers or {})
         url = f"https://{vault}.vault.azure.net{path}"
         query = {"api-version": api} if api else {}
         return self.session().request(method, url, params=query, json=body, headers=given, timeout=5)

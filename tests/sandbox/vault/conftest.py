@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vault.azure import Azure
+from tests.sandbox.vault.azure import Azure
 
 
 @pytest.fixture

@@ -70,7 +70,11 @@ async def body_bytes(request: Request, *, limit: int = MAX_BODY_BYTES) -> bytes:
 
 async def json_body(request: Request, *, code: str = "BadParameter", limit: int = MAX_BODY_BYTES) -> dict[str, Any]:
     """Return the request's body as a JSON object. Raises `AzureError` 400 with `code` for anything else."""
-    raw = await body_bytes(request, limit=limit)
+    return body_object(await body_bytes(request, limit=limit), code=code)
+
+
+def body_object(raw: bytes, *, code: str = "BadParameter") -> dict[str, Any]:
+    """Return a request's body, read already, as a JSON object; none is `{}`. Raises `AzureError` 400 with `code`."""
     try:
         value = json.loads(raw or b"{}")
     except (ValueError, RecursionError) as cause:

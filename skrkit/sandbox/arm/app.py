@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from skrkit.sandbox.arm import access_policies, errors, groups, keys, machines, operations, vaults
 from skrkit.sandbox.arm.call import VAULT_TYPE, VM_TYPE, Call, Handler
-from skrkit.sandbox.web import AzureError, azure_error, json_body, new_request_id
+from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, new_request_id
 
 if TYPE_CHECKING:
     from skrkit.sandbox.entra import Principal
@@ -83,23 +83,31 @@ def app(world: World) -> Starlette:
 
     async def endpoint(request: Request) -> Response:
         try:
-            response = await _answer(world, lock, table, request)
+            raw = await body_bytes(request)
         except AzureError as refusal:
-            response = refusal.response()
-        response.headers.update(_headers(request))
-        return response
+            return refusal.response()
+        return await run_in_threadpool(_finished, world, lock, table, request, raw)
 
     routes = [Route("/{path:path}", endpoint, methods=METHODS)]
     return Starlette(routes=routes, exception_handlers={AzureError: azure_error})
+
+
+def _finished(world: World, lock: threading.RLock, table: list[Any], request: Request, raw: bytes) -> Response:
+    try:
+        response = _answer(world, lock, table, request, raw)
+    except AzureError as refusal:
+        response = refusal.response()
+    response.headers.update(_headers(request))
+    return response
 
 
 def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path), re.IGNORECASE)
 
 
-async def _answer(world: World, lock: threading.RLock, table: list[Any], request: Request) -> Response:
+def _answer(world: World, lock: threading.RLock, table: list[Any], request: Request, raw: bytes) -> Response:
     path = "/" + "/".join(part for part in request.url.path.split("/") if part)
-    caller = await run_in_threadpool(_authenticated, world, request.headers.get("authorization"))
+    caller = _authenticated(world, request.headers.get("authorization"))
     api_version = request.query_params.get("api-version", "")
     if not api_version:
         raise errors.missing_api_version()
@@ -119,10 +127,10 @@ async def _answer(world: World, lock: threading.RLock, table: list[Any], request
         api_version=api_version,
         path=names,
         query=dict(request.query_params),
-        body=await json_body(request, code="InvalidRequestContent"),
+        body=body_object(raw, code="InvalidRequestContent"),
         lock=lock,
     )
-    return await run_in_threadpool(handler, call)
+    return handler(call)
 
 
 def _authenticated(world: World, authorization: str | None) -> Principal:

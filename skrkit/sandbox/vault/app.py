@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from skrkit.sandbox.vault import access, backup, creation, crypto, deletion, errors, reading, release
 from skrkit.sandbox.vault.call import API_VERSIONS, Call, Handler, VaultResource, find_vault
-from skrkit.sandbox.web import AzureError, azure_error, host, json_body, new_request_id
+from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, host, new_request_id
 
 if TYPE_CHECKING:
     from skrkit.sandbox.world import World
@@ -68,19 +68,28 @@ def app(world: World) -> Starlette:
     table = [(method, _pattern(path), permission, handler) for method, path, permission, handler in ROUTES]
 
     async def endpoint(request: Request) -> Response:
-        vault: VaultResource | None = None
         try:
-            vault = await run_in_threadpool(_vault, world, request)
-            response = await _answer(world, lock, table, vault, request)
+            raw = await body_bytes(request, limit=MAX_VAULT_BODY_BYTES)
         except AzureError as refusal:
-            response = refusal.response()
-        if response.headers.get("content-type") == "application/json":
-            response.headers["content-type"] = "application/json; charset=utf-8"
-        response.headers.update(_headers(request, vault))
-        return response
+            return refusal.response()
+        # One step into the thread pool for all of it: each costs more than the work of a `get`.
+        return await run_in_threadpool(_finished, world, lock, table, request, raw)
 
     routes = [Route("/{path:path}", endpoint, methods=METHODS)]
     return Starlette(routes=routes, exception_handlers={AzureError: azure_error})
+
+
+def _finished(world: World, lock: threading.RLock, table: list[Any], request: Request, raw: bytes) -> Response:
+    vault: VaultResource | None = None
+    try:
+        vault = _vault(world, request)
+        response = _answer(world, lock, table, vault, request, raw)
+    except AzureError as refusal:
+        response = refusal.response()
+    if response.headers.get("content-type") == "application/json":
+        response.headers["content-type"] = "application/json; charset=utf-8"
+    response.headers.update(_headers(request, vault))
+    return response
 
 
 def _pattern(path: str) -> re.Pattern[str]:
@@ -99,12 +108,12 @@ def _vault(world: World, request: Request) -> VaultResource:
     return found
 
 
-async def _answer(
-    world: World, lock: threading.RLock, table: list[Any], vault: VaultResource, request: Request
+def _answer(
+    world: World, lock: threading.RLock, table: list[Any], vault: VaultResource, request: Request, raw: bytes
 ) -> Response:
     path = "/" + "/".join(part for part in request.url.path.split("/") if part)
     method = request.headers.get("x-http-method", request.method) if request.method == "POST" else request.method
-    caller = await run_in_threadpool(access.authenticated, world, request.headers.get("authorization"))
+    caller = access.authenticated(world, request.headers.get("authorization"))
     access.check_network(vault)
     permission, handler, names = _route(table, method.upper(), path)
     api_version = _api_version(request)
@@ -116,10 +125,10 @@ async def _answer(
         api_version=api_version,
         path=names,
         query=dict(request.query_params),
-        body=await json_body(request, limit=MAX_VAULT_BODY_BYTES),
+        body=body_object(raw),
         lock=lock,
     )
-    return await run_in_threadpool(handler, call)
+    return handler(call)
 
 
 def _api_version(request: Request) -> str:

@@ -150,7 +150,7 @@ def _bytes(block: Bytes, width: int) -> Iterator[Line]:
     spans = block.spans
     for number, span in enumerate(spans):
         if span.offset > at:
-            yield from _span(block.data, _gap(at, span.offset), width)
+            yield from _gap(block.data, at, span.offset, width)
         following = spans[number + 1] if number + 1 < len(spans) else None
         if following is not None and following.offset < span.offset + span.size:
             yield from _container(span, width)  # the spans inside show its bytes
@@ -159,11 +159,16 @@ def _bytes(block: Bytes, width: int) -> Iterator[Line]:
             yield from _span(block.data, span, width)
             at = max(at, span.offset + span.size)
     if at < len(block.data):
-        yield from _span(block.data, _gap(at, len(block.data)), width)
+        yield from _gap(block.data, at, len(block.data), width)
 
 
-def _gap(start: int, end: int) -> Span:
-    return Span(offset=start, size=end - start, name="(no field)", value=f"{end - start} bytes")
+def _gap(data: bytes, start: int, end: int, width: int) -> Iterator[Line]:
+    """Return bytes that no span explains, with the ASCII characters among them at the right."""
+    count = 16 if width >= _WIDE else 8
+    for at in range(start, end, count):
+        chunk = data[at : min(at + count, end)]
+        letters = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in chunk)
+        yield (("", f"0x{at:04x}  {chunk.hex(' '):{3 * count - 1}}  {letters}"),)
 
 
 def _container(span: Span, width: int) -> Iterator[Line]:

@@ -14,23 +14,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from skrkit.wire import Described, Json, Span
 
 if TYPE_CHECKING:
-    from typing import Protocol
-
     from skrkit.artefact import Artefact
+    from skrkit.attestation.result import AttestationResult, StepResult
     from skrkit.errors import SkrkitError
-
-    class StepLike(Protocol):
-        """What `attestation.verifier.StepResult` has, and all that a view of steps asks for."""
-
-        @property
-        def id(self) -> str: ...  # noqa: D102
-        @property
-        def verdict(self) -> Verdict: ...  # noqa: D102
-        @property
-        def detail(self) -> str: ...  # noqa: D102
-        @property
-        def error(self) -> SkrkitError | None: ...  # noqa: D102
-
 
 MAX_DEPTH = 32  # a token nests five deep; deeper than this is said, not drawn
 DIGEST_PREFIX = 16  # hex digits of a SHA-256 that a heading shows: enough to compare two files by eye
@@ -123,7 +109,7 @@ def view_of_json(title: str, value: Json) -> View:
     return View(heading=title, blocks=(scalar(value),))
 
 
-def view_of_steps(steps: Iterable[StepLike], *, title: str = "Verification steps") -> View:
+def view_of_steps(steps: Iterable[StepResult], *, title: str = "Verification steps") -> View:
     """Return the view of a verification: each step, and how many of each verdict in the heading's facts."""
     shown = tuple(
         Step(id=step.id, verdict=step.verdict, detail=step.detail, fix="" if step.error is None else step.error.fix)
@@ -133,6 +119,16 @@ def view_of_steps(steps: Iterable[StepLike], *, title: str = "Verification steps
     names: tuple[tuple[Verdict, str], ...] = (("ok", "ok"), ("failed", "failed"), ("not-checked", "not checked"))
     facts = tuple(f"{verdicts.count(verdict)} {name}" for verdict, name in names)
     return View(heading=title, facts=facts, blocks=(Steps(steps=shown),))
+
+
+def view_of_result(result: AttestationResult) -> View:
+    """Return the view of a local verification: verdict and root, every step, and what the run does not show."""
+    steps = view_of_steps(result.steps)
+    return View(
+        heading=f"{result.title}: {result.verdict}",
+        facts=(f"root: {result.root or 'none'}", *steps.facts),
+        blocks=(*steps.blocks, *result.notes),
+    )
 
 
 def view_of_error(error: SkrkitError) -> View:
@@ -146,13 +142,24 @@ def view_of_error(error: SkrkitError) -> View:
 
 def view_of_artefact(artefact: Artefact) -> View:
     """Return the view of an artefact of the flow: what it proves, its body, and what the next step needs of it."""
-    body = artefact.body
-    shown = view_of(body) if isinstance(body, Described) else view_of_json(artefact.title, body)
+    shown = _view_of_body(artefact)
     return View(
         heading=artefact.title,
         facts=shown.facts,
         blocks=(f"Proves: {artefact.proves}", *shown.blocks, f"Next: {artefact.next}"),
     )
+
+
+def _view_of_body(artefact: Artefact) -> View:
+    body = artefact.body
+    if not isinstance(body, Described):
+        return view_of_json(artefact.title, body)
+    if body.kind == "attestation-result":
+        from skrkit.attestation.result import AttestationResult
+
+        assert isinstance(body, AttestationResult)
+        return view_of_result(body)
+    return view_of(body)
 
 
 def rows_of(value: Json, meanings: Mapping[str, str] | None = None) -> Iterator[Row]:

@@ -87,9 +87,19 @@ def test_every_byte_is_shown_once_with_gaps_named() -> None:
     assert shown[3] == "Bytes"
     assert bytes.fromhex("".join(line[8:31] for line in shown[4:] if "report, 10 bytes" not in line)) == data
     assert any(re.match(r"0x0001  01 02 +version = 258", line) for line in shown)
-    assert any(re.match(r"0x0000  00 +\(no field\) = 1 bytes", line) for line in shown)
+    assert any(re.match(r"0x0000  00 +\.$", line) for line in shown)
     assert "0x0004  report, 10 bytes" in shown
     assert any(line.startswith("0x0004  04 05 06 07 08 09 0a 0b  chip_id") and "=" not in line for line in shown)
+
+
+def test_text_without_spans_is_shown_beside_its_bytes() -> None:
+    shown = text_of(View(heading="H", blocks=(Bytes(data=b"eyJhbGciOi\x00", spans=()),)))
+    assert shown[3:] == ["0x0000  65 79 4a 68 62 47 63 69  eyJhbGci", "0x0008  4f 69 00                 Oi."]
+
+
+def test_wide_terminals_get_sixteen_bytes_a_line() -> None:
+    shown = text_of(View(heading="H", blocks=(Bytes(data=bytes(32), spans=()),)), width=120)
+    assert [len(line[8:55].split()) for line in shown[3:]] == [16, 16]
 
 
 def test_wrapping_prefers_spaces_and_cuts_hex_at_sixteen_digits() -> None:

@@ -9,18 +9,19 @@ from typing import ClassVar
 import pytest
 
 from skrkit.artefact import Artefact
-from skrkit.errors import SkrkitError, VerificationError
+from skrkit.attestation.result import AttestationResult, StepResult
+from skrkit.errors import VerificationError
 from skrkit.render.view import (
     Bytes,
     Row,
     Rows,
     Steps,
-    Verdict,
     rows_of,
     view_of,
     view_of_artefact,
     view_of_error,
     view_of_json,
+    view_of_result,
     view_of_steps,
 )
 from skrkit.wire import Json, Span
@@ -42,14 +43,6 @@ class Thing:
             Span(offset=0, size=1, name="nameAlg", value=1, meaning="hash of the name"),
             Span(offset=1, size=2, name="rest.size", value=2, meaning="how much is left"),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    id: str
-    verdict: Verdict
-    detail: str = ""
-    error: SkrkitError | None = None
 
 
 def rows(view: object) -> tuple[Row, ...]:
@@ -142,9 +135,9 @@ def failure() -> VerificationError:
 def test_steps_keep_their_order_and_are_counted_by_verdict() -> None:
     view = view_of_steps(
         [
-            Result(id="a.one", verdict="ok", detail="fine"),
-            Result(id="b.two", verdict="failed", detail="broken", error=failure()),
-            Result(id="c.three", verdict="not-checked", detail="no log"),
+            StepResult("a.one", "ok", "fine"),
+            StepResult("b.two", verdict="failed", detail="broken", error=failure()),
+            StepResult("c.three", verdict="not-checked", detail="no log"),
         ]
     )
     assert view.facts == ("1 ok", "1 failed", "1 not checked")
@@ -155,6 +148,24 @@ def test_steps_keep_their_order_and_are_counted_by_verdict() -> None:
         ("b.two", "failed", "Fetch the VCEK of this chip."),
         ("c.three", "not-checked", ""),
     ]
+
+
+def result() -> AttestationResult:
+    steps = (StepResult("a.one", "ok"), StepResult("b.two", "failed", "broken", failure()))
+    return AttestationResult(steps=steps, verdict="failed", report=None, root="sandbox", notes=("No log was given.",))
+
+
+def test_a_result_says_verdict_and_root() -> None:
+    view = view_of_result(result())
+    assert view.heading == "Local attestation result: failed"
+    assert view.facts == ("root: sandbox", "1 ok", "1 failed", "0 not checked")
+    assert isinstance(view.blocks[0], Steps)
+    assert view.blocks[1] == "No log was given."
+
+
+def test_a_result_is_shown_as_steps_in_an_artefact_too() -> None:
+    made = Artefact(step=4, name="n", title="T", proves="p", next="n", body=result())
+    assert view_of_artefact(made).blocks[1] == view_of_result(result()).blocks[0]
 
 
 def test_an_error_is_shown_in_full() -> None:

@@ -1,4 +1,4 @@
-"""What stands inside an artefact as text of its own: a key_hsm in a release, certificates in a token's header."""
+"""What stands inside an artefact as a document of its own: a policy in a release, certificates in a THIM answer."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _texts(described: Described) -> Iterator[tuple[str, bytes]]:
     """Return the members of a release, a THIM answer or a token that are documents of their own."""
     for at, value in walk(described.fields()):
         steps = at.split("/")
-        named = steps[-1] in ("key_hsm", "vcekCert", "certificateChain") or steps[-2:] == ["release_policy", "data"]
+        named = steps[-1] in ("vcekCert", "certificateChain") or steps[-2:] == ["release_policy", "data"]
         if (named or steps[-2:-1] == ["x5c"]) and isinstance(value, str) and value:
             yield at, value.encode("utf-8", "surrogatepass")
 

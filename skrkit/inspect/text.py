@@ -12,6 +12,7 @@ from skrkit.wire import Json, pointer
 
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 _BASE64 = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
+_CONTROLS = frozenset(range(32)) - frozenset(b"\t\r\n\f")
 _PEM = b"-----BEGIN "
 # Members that hold one artefact as text: MAA's answer, Entra's and IMDS's answer, a release policy as Key Vault keeps
 # it, a key bundle with its policy, IMDS's TD quote request. The first that is there is opened.
@@ -21,10 +22,10 @@ _WRAPPERS = (("token",), ("access_token",), ("release_policy", "data"), ("data",
 def as_text(data: bytes) -> bytes | None:
     """Return `data` as trimmed UTF-8 text, or None when it is binary: not UTF-8, or with a control character."""
     try:
-        text = data.decode("utf-8")
+        data.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    if any(ord(char) < 32 and char not in "\t\r\n\f" for char in text):
+    if not _CONTROLS.isdisjoint(data):
         return None
     return data.strip()
 

@@ -46,20 +46,23 @@ def _code_point(char: str) -> str:
 
 def wrap(text: str, width: int) -> list[str]:
     """Return the text in lines of at most `width`: at spaces where there are any, hex after a multiple of 16 digits."""
-    wrapped: list[str] = []
-    for part in text.splitlines() or [""]:
-        left = harmless(part.replace("\t", "    "))
-        while len(left) > width:
-            at = left.rfind(" ", 1, width + 1)
-            if at > width // 3:
-                wrapped.append(left[:at])
-                left = left[at + 1 :]
-                continue
-            at = width - width % 16 if width >= 16 and _HEX_DIGITS.issuperset(left[:width]) else width
-            wrapped.append(left[:at])
-            left = left[at:]
-        wrapped.append(left)
-    return wrapped
+    return [line for part in text.splitlines() or [""] for line in _cut(harmless(part.replace("\t", "    ")), width)]
+
+
+def _cut(text: str, width: int) -> Iterator[str]:
+    start = 0
+    while len(text) - start > width:
+        space = text.rfind(" ", start + 1, start + width + 1)
+        if space > start + width // 3:
+            yield text[start:space]
+            start = space + 1
+            continue
+        end = start + width
+        if width >= 16 and _HEX_DIGITS.issuperset(text[start:end]):
+            end -= width % 16
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 def _view(view: View, width: int) -> Iterator[Line]:

@@ -204,10 +204,26 @@ def test_an_hcl_report_shows_the_report_inside(captures: Path, name: str, inside
     assert nested(recognise((captures / name / "hcl-report.bin").read_bytes())) == {"/hardware_report": inside}
 
 
-def test_a_release_shows_the_wrapped_key_the_policy_and_the_certificates(captures: Path) -> None:
+def test_a_release_shows_the_wrapped_key_and_the_policy(captures: Path) -> None:
     data = (captures / "maa-token-and-akv-release/release-response.json").read_bytes()
-    found = nested(recognise(data))
-    assert sorted(found.values()) == ["certificate", "certificate", "certificate", "key-hsm", "release-policy"]
+    recognised = recognise(data)
+    assert nested(recognised) == {"/release_policy/data": "release-policy"}
+    key = recognised.described.fields()["key"]
+    assert isinstance(key, dict)
+    key_hsm = key["key_hsm"]
+    assert isinstance(key_hsm, dict)
+    assert key_hsm["header"] == {"kid": "TpmEphemeralEncryptionKey", "alg": "dir", "enc": "CKM_RSA_AES_KEY_WRAP"}
+
+
+def test_a_key_hsm_and_a_release_are_known_on_their_own(captures: Path) -> None:
+    data = (captures / "maa-token-and-akv-release/release-response.json").read_bytes()
+    payload = json.loads(base64.urlsafe_b64decode(json.loads(data)["value"].split(".")[1] + "=="))
+    recognised = recognise(payload["response"]["key"]["key"]["key_hsm"].encode())
+    assert (recognised.described.kind, recognised.path) == ("key-hsm", ("base64",))
+    policy = recognise(payload["response"]["key"]["release_policy"]["data"].encode())
+    assert (policy.described.kind, policy.path) == ("release-policy", ("base64",))
+    bundle = recognise(json.dumps(payload["response"]["key"]).encode())
+    assert (bundle.described.kind, bundle.path) == ("release-policy", ("json /release_policy/data", "base64"))
     bare = json.loads(data)["value"].encode()
     assert recognise(bare + b"\n").described.kind == "release-response"
     assert recognise(bare + b"\n").path == ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -15,6 +16,7 @@ from skrkit.inspect.binary import der_length
 from skrkit.inspect.kinds import KINDS, kind_named, parse_as
 from skrkit.inspect.recognise import MAX_LAYERS, recognise
 from skrkit.inspect.text import json_kind, unwrap_text
+from skrkit.tpm.templates import ak_template
 from skrkit.wire import Json
 
 POLICY = {
@@ -113,6 +115,34 @@ def test_a_policy_is_found_where_key_vault_keeps_it() -> None:
         assert recognised.described.kind == "release-policy"
         assert recognised.path[0] == path
         assert recognised.described.raw == POLICY_TEXT
+
+
+def test_tpm_structures_go_by_their_first_fields(captures: Path) -> None:
+    raw = (captures / "azure-vtpm-quote/quote-sig.bin").read_bytes()
+    signature = recognise(bytes.fromhex("0014000b0100") + raw)
+    assert signature.described.kind == "tpmt-signature"
+    area = ak_template()
+    for data in (area, len(area).to_bytes(2, "big") + area):
+        assert recognise(data.hex().encode()).described.kind == "tpm2b-public"
+        assert recognise(data).described.kind == "tpm2b-public"
+
+
+def test_a_sealed_token_is_opened_as_far_as_it_can_be() -> None:
+    envelope = {
+        "EncryptedInnerKey": base64.b64encode(bytes(256)).decode(),
+        "EncryptionParams": {
+            "Cipher": "AES",
+            "BlockMode": "ChainingModeGCM",
+            "BlockPadding": "PKCS7",
+            "KeySizeInBits": 256,
+            "Iv": base64.b64encode(bytes(12)).decode(),
+        },
+        "AuthenticationData": base64.b64encode(bytes(16)).decode(),
+        "Jwt": base64.b64encode(b"x" * 40).decode(),
+    }
+    token = base64.urlsafe_b64encode(json.dumps(envelope).encode()).rstrip(b"=").decode()
+    recognised = recognise(json.dumps({"token": token}).encode())
+    assert (recognised.described.kind, recognised.path[0]) == ("sealed-envelope", "json /token")
 
 
 def test_a_strong_mark_that_does_not_parse_is_a_broken_one_of_its_kind() -> None:

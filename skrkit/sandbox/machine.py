@@ -85,6 +85,7 @@ class Machine:
         self._lock = threading.RLock()
         self._state = state
         self._boot = boot_event_log(secure_boot=identity.secure_boot)
+        self._retired = False
         self._reported: tuple[datetime, bytes] | None = None  # when the last report was built, over which user data
         self.vtpm = Vtpm(state, on_nv_read=self._before_nv_read)
 
@@ -213,8 +214,15 @@ class Machine:
         self.vtpm.platform_nv_write(NV_HCL_REPORT, hcl.build_hcl_report(report, claims))
         self._reported = (self._now(), user_data)
 
+    def _retire(self) -> None:
+        """Save nothing any more: the machine is removed, while a connection to its vTPM may still be open."""
+        with self._lock:
+            self._retired = True
+
     def _save(self) -> None:
         with self._lock:
+            if self._retired:
+                return
             self._store.put(KIND, self.resource_id, self._document())
             self.vtpm.dirty = False
 
@@ -284,7 +292,9 @@ class Machines:
         """Remove a machine and its chip; return whether it was there."""
         key = resource_id.lower()
         with self._lock:
-            self._awake.pop(key, None)
+            awake = self._awake.pop(key, None)
+            if awake is not None:
+                awake._retire()
             document = self._store.get(KIND, key)
             if document is None:
                 return False

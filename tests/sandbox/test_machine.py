@@ -266,6 +266,18 @@ def test_machines_are_found_in_any_case_and_removed_with_their_chip(machine: Mac
     assert machines._silicon.chip(other.chip.chip_id) is None
 
 
+def test_a_removed_machine_saves_nothing_any_more(machine: Machine, machines: Machines, place: Place) -> None:
+    client = tpm(machine)
+    machines.delete(RESOURCE)
+    client.pcr_extend(16, b"\x01" * 32)
+    assert place.machines().get(RESOURCE) is None
+    successor = machines.create(RESOURCE, name="CVM1", region="westeurope", vm_id=VM_ID)
+    client.pcr_extend(16, b"\x01" * 32)
+    again = place.machines().get(RESOURCE)
+    assert again is not None
+    assert again.chip.chip_id == successor.chip.chip_id
+
+
 def test_two_threads_never_mix_a_report(machine: Machine) -> None:
     """Each of several readers gets a whole report; commands are taken one at a time."""
     results: list[bool] = []

@@ -3,7 +3,7 @@
 The order (attestation-and-imds.md 1.9):
 (1) decode the request; (2) hardware: the report, its certificates up to the sandbox's root, chip and TCB, signature,
 REPORT_DATA over the runtime data; guest only: (3) AK in the runtime claims, quote by it, PCR values; (4) AK
-certificate; (5) event log; (6) ephemeral key; then (7) compliance and claims; (8) policy; (9) token, for a guest sealed.
+certificate; (5) event log; (6) ephemeral key; then (7) compliance and claims; (8) policy; (9) token.
 Steps (2) and (3) are skrkit's own verifier with the sandbox's root, and their ids are its ids.
 A step that fails is 400 InvalidParameter and names itself; a policy that denies is 400 PolicyEvaluationError.
 """

@@ -112,7 +112,10 @@ def _u16(data: bytes, at: int) -> int:
 
 
 def looks_like(data: bytes) -> str:
-    """Return what unknown bytes resemble, for an error: the size and what has that size, or a known foreign format."""
+    """Return what unknown bytes resemble, for an error: the size and what has that size, or a known foreign format.
+
+    Four bytes are shown and no more: enough for a magic number, too few of a key to be a loss.
+    """
     if data[:2] == b"\xd2\x84":
         return "a COSE_Sign1 message (CBOR tag 18), which skrkit does not read"
     if data[:2] == b"\x1f\x8b":
@@ -123,6 +126,6 @@ def looks_like(data: bytes) -> str:
         return "a program"
     if der_length(data) == len(data):
         return "DER that is neither a certificate nor an RSA or EC public key"
-    counted = f"{len(data)} byte{'' if len(data) == 1 else 's'} that begin {data[:8].hex()}"
+    counted = f"{len(data)} byte{'' if len(data) == 1 else 's'} that begin {data[:4].hex()}"
     known = SIZES_WITHOUT_A_MARK.get(len(data))
     return f"{counted}, {known}" if known else f"{counted}, none of the marks that skrkit knows"

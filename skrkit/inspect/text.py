@@ -144,14 +144,17 @@ def unwrap_json(value: Json) -> tuple[str, bytes] | None:
 
 
 def describe(text: bytes) -> str:
-    """Return what text of no known kind is, for an error: a JSON document's first members, or how it begins."""
+    """Return what text of no known kind is, for an error: a JSON document's first members, or how it begins.
+
+    Sixteen characters are shown and no value of any member: the text may be a secret.
+    """
     if is_json(text):
         value = read_json(text)
         if isinstance(value, dict):
             names = ", ".join(repr(name) for name in list(value)[:6])
             return f"a JSON object with {names or 'no member'}{', ...' if len(value) > 6 else ''}"
         return f"a JSON {json_type(value)}"
-    start = text[:200].decode("utf-8", "ignore").partition("\n")[0][:40].strip()
+    start = text[:200].decode("utf-8", "ignore").partition("\n")[0][:16].strip()
     return f"{len(text)} bytes of text that begin {start!r}"
 
 

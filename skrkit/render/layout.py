@@ -196,8 +196,11 @@ def _span(data: bytes, span: Span, width: int) -> Iterator[Line]:
     column = 8 + digits + 2
     chunk = data[span.offset : span.offset + span.size]
     texts = wrap(span.name + _shown(span.value, chunk), width - column)
-    if span.meaning:
-        texts += wrap(f"— {span.meaning}", width - column)
+    note = f"— {span.meaning}" if span.meaning else ""
+    if note and len(texts) == 1 and len(texts[0]) + 2 + len(harmless(note)) <= width - column:
+        texts = wrap(f"{texts[0]}  {note}", width - column)
+    elif note:
+        texts += wrap(note, width - column)
     starts = range(0, max(len(chunk), 1), count)
     for number in range(max(len(starts), len(texts))):
         start = number * count

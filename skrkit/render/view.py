@@ -178,7 +178,8 @@ def _rows(value: Json, meanings: Mapping[str, str], path: str, depth: int) -> It
         at = f"{path}.{name}" if path else name
         note = meanings.get(_key(at), "")
         if not isinstance(member, dict | list) or _is_flat(member):
-            yield Row(name=name, value=scalar(member), note=note, depth=depth)
+            text = scalar(member)
+            yield Row(name=name, value=text, note="" if note == text else note, depth=depth)
         elif depth + 1 >= MAX_DEPTH:
             yield Row(name=name, value="(nested deeper than is shown; see --json)", depth=depth)
         else:

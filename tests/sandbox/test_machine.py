@@ -16,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from skrkit.attestation.verifier import Evidence, verify_evidence
 from skrkit.evidence.eventlog import parse_event_log
 from skrkit.evidence.hcl import parse_hcl_report
 from skrkit.sandbox.machine import Machine, Machines
@@ -171,6 +172,27 @@ def test_report_data_is_the_hash_of_the_claims_and_the_chip_signs(machine: Machi
     size = struct.unpack_from("<I", blob, 0x4D0)[0]
     assert blob[0x70:0x90] == hashlib.sha256(blob[0x4D4 : 0x4D4 + size]).digest()
     assert blob[0x90:0xB0] == bytes(32)
+
+
+def test_verifier_takes_it_with_the_sandboxs_root_and_never_with_amds(machine: Machine, place: Place) -> None:
+    client = tpm(machine)
+    nonce = b"a nonce of the verifier's own"
+    attest, signature = client.quote(AK, range(8), nonce)
+    evidence = Evidence(
+        hcl=client.nv_read(HCL),
+        vek=machine.chip.vcek_pem,
+        chain=place.silicon.chain_pem,
+        quote=attest,
+        quote_signature=signature,
+        pcrs=client.pcr_read(range(8)),
+        event_log=machine.event_log,
+        nonce=nonce,
+    )
+    result = verify_evidence(evidence, now=NOW, roots=place.silicon.roots())
+    assert (result.verdict, result.root, result.failed) == ("verified", "sandbox", ())
+    outside = verify_evidence(evidence, now=NOW)
+    assert outside.verdict == "failed"
+    assert "chain.root_pinned" in [step.id for step in outside.failed]
 
 
 def test_user_data_comes_back_in_the_next_report(machine: Machine) -> None:

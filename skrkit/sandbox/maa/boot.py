@@ -54,9 +54,9 @@ def read_boot(log: bytes, pcrs: Mapping[int, bytes]) -> Boot:
     except SkrkitError as cause:
         raise malformed(PARSE_STEP, cause) from None
     _check_replay(replayed, pcrs)
-    for finding in parsed.payload_findings():
-        if finding.pcr_index in REPLAYED and finding.verdict == "differs":
-            raise refused(PAYLOAD_STEP, f"event {finding.index} of the log is not what its digest was made of.")
+    for event in parsed.events:
+        if event.pcr_index in REPLAYED and event.finding().verdict == "differs":
+            raise refused(PAYLOAD_STEP, f"event {event.index} of the log is not what its digest was made of.")
     if SECURE_BOOT_PCR not in pcrs:
         return NOTHING  # nothing vouches for the variables
     variables = dict(filter(None, (_variable(event) for event in parsed.events)))

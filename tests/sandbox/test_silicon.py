@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -176,3 +177,18 @@ def test_crl_is_signed_by_the_ark_and_empty(silicon: Silicon) -> None:
     key.verify(crl.signature, crl.tbs_certlist_bytes, scheme, hashes.SHA384())
     assert crl.issuer == ark.subject
     assert len(crl) == 0
+
+
+def test_first_use_from_several_threads_makes_one_factory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """`prepare()` runs in the background at start, while the first VM is already asked for."""
+    store = Store(tmp_path_factory.mktemp("race") / "state.db")
+    silicon = Silicon(store, lambda: NOW)
+    chains: list[bytes] = []
+    threads = [threading.Thread(target=lambda: chains.append(silicon.chain_pem)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(chains) == 4
+    assert len(set(chains)) == 1
+    store.close()

@@ -88,8 +88,8 @@ def view_of_recognised(recognised: Recognised, *, annotated: bool = False) -> Vi
     )
 
 
-def _notes(kind: str) -> Mapping[str, str]:
-    """Return what the fields of a text kind mean; a binary kind says it in its spans."""
+def _notes(kind: str) -> Mapping[str, str] | None:
+    """Return what the fields of a kind mean, or None where its spans say it or the view knows."""
     modules = {
         "thim": "skrkit.inspect.thim",
         "pcrs": "skrkit.inspect.pcrs",
@@ -97,7 +97,7 @@ def _notes(kind: str) -> Mapping[str, str]:
         "public-key": "skrkit.inspect.public_key",
     }
     if kind not in modules:
-        return {}
+        return None
     from importlib import import_module
 
     notes: dict[str, str] = import_module(modules[kind]).meanings()
@@ -107,6 +107,10 @@ def _notes(kind: str) -> Mapping[str, str]:
 def _read(name: str) -> bytes:
     """Return the bytes of a file or of standard input. Raises `UsageError`: no such file, a folder, too large."""
     if name == "-":
+        if sys.stdin is None:
+            raise UsageError(
+                what="standard input", where="-", expected="something to read", found="it is closed", fix="Name a file."
+            )
         return _limited(sys.stdin.buffer, "standard input")
     try:
         with open(name, "rb") as stream:

@@ -140,8 +140,12 @@ def _unknown(command: str) -> SkrkitError:
 
 
 def _failed(error: Exception, *, as_json: bool) -> int:
+    import errno
+
     from skrkit.errors import SkrkitError
 
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        error = _disk_full()
     if isinstance(error, SkrkitError):
         print(worded(error), file=sys.stderr)
         members: dict[str, str] = error.to_json()
@@ -154,6 +158,18 @@ def _failed(error: Exception, *, as_json: bool) -> int:
 
         print(json.dumps(members, indent=2))
     return code
+
+
+def _disk_full() -> SkrkitError:
+    from skrkit.errors import UsageError
+
+    return UsageError(
+        what="output",
+        where="the file or device written to",
+        expected="room for it",
+        found="no space left on the device",
+        fix="Make room, or write elsewhere.",
+    )
 
 
 def worded(error: SkrkitError) -> str:

@@ -85,11 +85,16 @@ def view_of(
 ) -> View:
     """Return the view of a parsed artefact: kind, size and SHA-256 prefix, then its fields with their meaning.
 
-    `notes` maps the dotted path of a field to its meaning and wins over the spans' own. `facts` and `blocks` are
+    `notes` maps the dotted path of a field to its meaning and wins over the spans' own; a token without them gets the
+    claims catalogue's. `facts` and `blocks` are
     added at the end of theirs. `annotated` adds the bytes with their spans.
     """
     raw = described.raw
     fields = described.fields()
+    if notes is None and described.kind == "jwt":
+        from skrkit.render.claims import claim_notes
+
+        notes = claim_notes(fields)
     meanings = {**_meanings(described.spans(), fields), **{_key(path): text for path, text in (notes or {}).items()}}
     shown: list[Block] = [Rows(rows=tuple(rows_of(fields, meanings)))]
     if annotated:

@@ -99,6 +99,11 @@ def test_standard_input(captures: Path, stdin: io.BytesIO, capsys: pytest.Captur
     assert json.loads(printed(capsys, "--json", "-"))["encodings"] == ["base64"]
 
 
+def test_standard_input_that_is_closed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    assert "found: it is closed\n" in refusal(capsys, "-")
+
+
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 2) -> str:
     assert main(["inspect", *arguments]) == code
     captured = capsys.readouterr()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import re
@@ -144,6 +145,14 @@ def test_an_interruption_is_one_clean_line(
     command(raising(KeyboardInterrupt()))
     assert main(["verify"]) == 130
     assert capsys.readouterr().err == "\nInterrupted.\n"
+
+
+def test_a_full_disk_is_no_bug(
+    command: Callable[[Callable[[], int]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(raising(OSError(errno.ENOSPC, "No space left on device")))
+    assert main(["verify"]) == 2
+    assert "found: no space left on the device\n" in capsys.readouterr().err
 
 
 def test_a_bug_is_called_one_and_keeps_its_message_to_itself(

@@ -1,0 +1,178 @@
+"""`skrkit sandbox`: start, look at, end and empty the embedded Azure; lead any program into it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable
+
+    from skrkit.sandbox.endpoint import Endpoint
+
+_SHELLS = ("sh", "fish", "powershell")
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add the command group to the command line."""
+    parser = commands.add_parser("sandbox", help="run the embedded Azure: up, status, down, reset, env, exec")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = actions.add_parser(name, help=text, description=text.capitalize() + ".")
+        made.set_defaults(func=run)
+        return made
+
+    up = action("up", _up, "start the sandbox, or find the one that runs")
+    up.add_argument("--port", type=int, help="the outer door's port (default: the one it had, or any)")
+    down = action("down", _down, "end the sandbox; its state stays")
+    status = action("status", _status, "say what runs, where, and which VMs there are")
+    reset = action("reset", _reset, "end the sandbox and remove its state: tenant, vaults, keys, VMs")
+    reset.add_argument("--yes", action="store_true", help="do not ask")
+    env = action("env", _env, 'print what leads a shell into the sandbox: eval "$(skrkit sandbox env)"')
+    env.add_argument("--vm", metavar="NAME", help="from inside this VM: its IMDS, its vTPM")
+    env.add_argument("--shell", choices=_SHELLS, default="sh")
+    run = action("exec", _exec, "run any program in the sandbox")
+    run.add_argument("--vm", metavar="NAME", help="from inside this VM: its IMDS, its vTPM")
+    run.add_argument("command", nargs="...", metavar="-- COMMAND", help="the program and its arguments")
+    for each in (up, down, status, reset, env):
+        each.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _say(document: dict[str, Any], text: str, as_json: bool) -> int:
+    print(json.dumps(document, indent=2) if as_json else text)
+    return 0
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    from skrkit.sandbox import process
+
+    endpoint = process.up(port=arguments.port)
+    text = f"The sandbox runs. Its door is {endpoint.proxy_url}; its state is in {endpoint.home}."
+    return _say({"running": True, "proxy": endpoint.proxy_url, "home": str(endpoint.home)}, text, arguments.json)
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    from skrkit.sandbox import process
+
+    ran = process.down()
+    text = "The sandbox has ended. Its state stays." if ran else "No sandbox runs."
+    return _say({"ran": ran}, text, arguments.json)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from skrkit.sandbox import process
+
+    said = process.status()
+    if not said["running"]:
+        kept = "State of an earlier one is kept" if said["state"] else "There is no state yet"
+        return _say(said, f"No sandbox runs. {kept} in {said['home']}.\nStart it: skrkit sandbox up", arguments.json)
+    lines = [
+        f"The sandbox runs since {said['started']}: process {said['pid']}, {said['resident_mb']} MiB.",
+        f"  door          {said['proxy']}",
+        f"  CA file       {said['ca_file']}",
+        f"  tenant        {said['tenant']}",
+        f"  subscription  {said['subscription']}",
+        *(f"  VM {vm['name']}: door {vm['proxy']}, vTPM {vm['tcti']}" for vm in said["vms"]),
+    ]
+    return _say(said, "\n".join(lines), arguments.json)
+
+
+def _reset(arguments: argparse.Namespace) -> int:
+    from skrkit.errors import UsageError
+    from skrkit.sandbox import process
+    from skrkit.sandbox.endpoint import default_home
+
+    if not arguments.yes and not _confirmed(f"Remove everything in {default_home()}? [y/N] "):
+        raise UsageError(
+            what="sandbox reset",
+            where=str(default_home()),
+            expected="a yes",
+            found="none",
+            fix="skrkit sandbox reset --yes",
+        )
+    removed = process.reset()
+    return _say({"removed": removed}, f"Removed: {', '.join(removed) or 'nothing was there'}.", arguments.json)
+
+
+def _confirmed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _env(arguments: argparse.Namespace) -> int:
+    from skrkit.sandbox.environment import environment_of
+    from skrkit.sandbox.process import ensure_running
+
+    variables, removed = environment_of(ensure_running(), arguments.vm)
+    if arguments.json:
+        print(json.dumps({"set": variables, "unset": list(removed)}, indent=2))
+        return 0
+    for line in _exports(variables, removed, arguments.shell):
+        print(line)
+    return 0
+
+
+def _exports(variables: dict[str, str], removed: Iterable[str], shell: str) -> list[str]:
+    if shell == "powershell":
+        quoted = {name: value.replace("'", "''") for name, value in variables.items()}
+        return [f"Remove-Item Env:{name} -ErrorAction SilentlyContinue" for name in removed] + [
+            f"$env:{name} = '{value}'" for name, value in quoted.items()
+        ]
+    if shell == "fish":
+        return [f"set -e {name}" for name in removed] + [
+            f"set -gx {name} {shlex.quote(value)}" for name, value in variables.items()
+        ]
+    return [f"unset {' '.join(removed)}"] + [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+
+
+def _exec(arguments: argparse.Namespace) -> int:
+    from skrkit.errors import UsageError
+    from skrkit.sandbox.environment import environment_of
+    from skrkit.sandbox.process import ensure_running
+
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not command:
+        raise UsageError(
+            what="sandbox exec",
+            where="the command line",
+            expected="a program after --",
+            found="none",
+            fix="skrkit sandbox exec -- curl -s https://login.microsoftonline.com/common/discovery/instance",
+        )
+    endpoint: Endpoint = ensure_running()
+    variables, removed = environment_of(endpoint, arguments.vm)
+    environment = {name: value for name, value in os.environ.items() if name not in removed} | variables
+    return _run(command, environment)
+
+
+def _run(command: list[str], environment: dict[str, str]) -> int:
+    """Run the program to its end and return its exit code; Ctrl-C goes to it, not to us."""
+    import shutil
+    import signal
+    import subprocess
+
+    from skrkit.errors import UsageError
+
+    found = shutil.which(command[0])
+    if found is None:
+        raise UsageError(
+            what="sandbox exec",
+            where="the program",
+            expected="one that is on the PATH",
+            found=command[0],
+            fix="Install it, or give its full path.",
+        )
+    child = subprocess.Popen([found, *command[1:]], env=environment)  # noqa: S603 - what the user asked to run
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code = child.wait()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    return 128 - code if code < 0 else code

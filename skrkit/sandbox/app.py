@@ -1,0 +1,135 @@
+"""Which service answers for which host. An unknown host gets an answer that says so; nothing is forwarded."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from skrkit.errors import ServiceError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from skrkit.sandbox.world import World
+
+CONTROL_HOST = "sandbox.skrkit"
+ARM_HOST = "management.azure.com"
+IMDS_HOST = "169.254.169.254"
+
+# Host, or suffix of one with a star, and the module whose `app(world)` answers for it. Imported when first asked.
+SERVICES = {
+    "login.microsoftonline.com": "skrkit.sandbox.entra",
+    "login.windows.net": "skrkit.sandbox.entra",
+    ARM_HOST: "skrkit.sandbox.arm.app",
+    "*.vault.azure.net": "skrkit.sandbox.vault.app",
+    "*.attest.azure.net": "skrkit.sandbox.maa.routes",
+    "kdsintf.amd.com": "skrkit.sandbox.kds",
+}
+PLAIN_SERVICES = {IMDS_HOST: "skrkit.sandbox.imds", CONTROL_HOST: "skrkit.sandbox.control"}
+_LOG = logging.getLogger(__name__)
+
+
+class HostRouter:
+    """The ASGI app behind every door: chooses the service by host name, and keeps the time of the last request.
+
+    `after_change` is awaited after a request that may have changed a VM, before its answer is sent: when a client
+    hears of a VM, the VM's door is open.
+    """
+
+    def __init__(self, world: World, after_change: Callable[[], Awaitable[None]]) -> None:
+        self._world = world
+        self._after_change = after_change
+        self._apps: dict[str, ASGIApp] = {}
+        self.last_request = time.monotonic()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            return
+        host = _host_header(scope)
+        tunnelled = scope["state"].get("connect_host")
+        app = self._service(host, tunnelled)
+        if host != CONTROL_HOST:
+            self.last_request = time.monotonic()
+        if host == ARM_HOST and scope["method"] not in ("GET", "HEAD"):
+            send = self._announced(send)
+        try:
+            await app(scope, receive, send)
+        except Exception:  # noqa: BLE001 - it was answered with 500 already; the traceback belongs in the log
+            _LOG.exception("%s %s%s", scope["method"], host, scope["path"])
+
+    def _service(self, host: str, tunnelled: str | None) -> ASGIApp:
+        if tunnelled is None:
+            module = PLAIN_SERVICES.get(host)
+            return self._app(module) if module else _plain_refusal(host)
+        if host != tunnelled:
+            return _refusal(421, "MisdirectedRequest", f"The tunnel is to {tunnelled}, the request is for {host}.")
+        module = SERVICES.get(host) or SERVICES.get("*." + host.partition(".")[2]) or _by_suffix(host)
+        return self._app(module) if module else unknown_host(host)
+
+    def _app(self, module: str) -> ASGIApp:
+        if module not in self._apps:
+            made: Starlette = importlib.import_module(module).app(self._world)
+            made.add_exception_handler(ServiceError, _state_unavailable)
+            made.add_exception_handler(Exception, _internal_error)
+            self._apps[module] = made
+        return self._apps[module]
+
+    def _announced(self, send: Send) -> Send:
+        async def announce(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await self._after_change()
+            await send(message)
+
+        return announce
+
+
+def _host_header(scope: Scope) -> str:
+    values = [value for name, value in scope["headers"] if name == b"host"]
+    if len(values) != 1:
+        return ""
+    host = bytes(values[0]).decode("latin-1").strip().lower()
+    return host.removesuffix(":443").removesuffix(":80")
+
+
+def _by_suffix(host: str) -> str | None:
+    return next((module for known, module in SERVICES.items() if known[0] == "*" and host.endswith(known[1:])), None)
+
+
+def unknown_host(host: str) -> ASGIApp:
+    """Return the answer for a host that the sandbox does not have."""
+    known = ", ".join([*SERVICES, IMDS_HOST])
+    return _refusal(
+        502,
+        "HostNotInSandbox",
+        f"The sandbox has no {host or 'request without one Host header'}, and forwards nothing. It has: {known}",
+    )
+
+
+def _plain_refusal(host: str) -> ASGIApp:
+    if SERVICES.get(host) or _by_suffix(host):
+        return _refusal(403, "HttpsRequired", f"{host} speaks https alone.")
+    return unknown_host(host)
+
+
+def _refusal(status: int, code: str, message: str) -> ASGIApp:
+    return JSONResponse({"error": {"code": code, "message": message}}, status)
+
+
+async def _state_unavailable(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    _LOG.error("%s", error)
+    body = {"error": {"code": "StateUnavailable", "message": f"{error.what}: {error.found}. {error.fix}"}}
+    return JSONResponse(body, 503, headers={"Retry-After": "1"})
+
+
+async def _internal_error(_request: Request, _error: Exception) -> Response:
+    message = "The sandbox failed; its log says why. This is a bug in skrkit, not in your request."
+    return JSONResponse({"error": {"code": "InternalServerError", "message": message}}, 500)

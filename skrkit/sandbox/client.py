@@ -1,0 +1,75 @@
+"""The sandbox as a `Cloud`: where `skrkit.cloud` looks when it is asked for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skrkit.errors import ServiceError
+from skrkit.sandbox.endpoint import Endpoint
+from skrkit.sandbox.process import control, ensure_running, running
+
+if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
+
+    from skrkit.endorsements.roots import TrustRoots
+
+_KEYGEN_TIMEOUT_S = 60.0  # two RSA-4096 keys, if nobody asked before
+
+
+def sandbox_cloud(cloud: type[Any], home: Path | None) -> Any:
+    """Return a `cloud` of the sandbox, started if it does not run, seen by its operator."""
+    endpoint = ensure_running(home)
+
+    def enter(outside: Any, name: str) -> Any:
+        # The endpoint file is read again: the VM may be younger than the view from outside.
+        door = (running(endpoint.home) or endpoint).vm(name)
+        return replace(
+            outside,
+            vm=door.name,
+            proxy=f"http://127.0.0.1:{door.proxy_port}",
+            tpm_spec=door.tcti,
+            event_log=Path(door.event_log),
+            make_credential=_managed_identity,
+        )
+
+    return cloud(
+        world="sandbox",
+        tenant=endpoint.tenant,
+        subscription=endpoint.subscription,
+        operator=endpoint.operator_oid,
+        proxy=endpoint.proxy_url,
+        ca_file=endpoint.ca_file,
+        make_credential=lambda options: _operator(endpoint, options),
+        enter_vm=enter,
+        load_amd_roots=lambda: _roots(endpoint),
+    )
+
+
+def _operator(endpoint: Endpoint, options: dict[str, Any]) -> TokenCredential:
+    from azure.identity import ClientSecretCredential
+
+    return ClientSecretCredential(endpoint.tenant, endpoint.client_id, endpoint.client_secret, **options)
+
+
+def _managed_identity(options: dict[str, Any]) -> TokenCredential:
+    from azure.identity import ManagedIdentityCredential
+
+    return ManagedIdentityCredential(**options)
+
+
+def _roots(endpoint: Endpoint) -> TrustRoots:
+    """Return the sandbox's AMD root, as its own process tells who has its secret. No product root trusts it."""
+    from skrkit.endorsements.roots import TrustRoots
+
+    ark = control(endpoint, "GET", "/roots", timeout=_KEYGEN_TIMEOUT_S)
+    if ark is None:
+        raise ServiceError(
+            what="the sandbox's AMD root",
+            where=endpoint.proxy_url,
+            expected="an answer",
+            found="none",
+            fix="skrkit sandbox status   and, if it does not run, skrkit sandbox up",
+        )
+    return TrustRoots(name="sandbox", ark={str(line): str(digest) for line, digest in ark.items()})

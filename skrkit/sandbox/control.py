@@ -1,0 +1,81 @@
+"""The sandbox's own interface, for `skrkit sandbox`: health, status, shutdown. Needs the endpoint file's secret."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from skrkit.sandbox.process import SECRET_HEADER
+from skrkit.sandbox.web import AzureError, azure_error
+
+if TYPE_CHECKING:
+    from skrkit.sandbox.world import World
+
+
+def app(world: World) -> Starlette:
+    """Return the ASGI app of the control host. `world.cache["server"]` is the process it controls."""
+
+    def checked(request: Request) -> Any:
+        server = world.cache["server"]
+        given = request.headers.get(SECRET_HEADER, "")
+        if not hmac.compare_digest(given.encode(), server.endpoint.secret.encode()):
+            raise AzureError(403, "Forbidden", "This interface takes the secret of the sandbox's endpoint file.")
+        return server
+
+    async def health(request: Request) -> Response:
+        checked(request)
+        return JSONResponse({"ok": True})
+
+    async def status(request: Request) -> Response:
+        server = checked(request)
+        endpoint = server.endpoint
+        return JSONResponse(
+            {
+                "pid": endpoint.pid,
+                "proxy": endpoint.proxy_url,
+                "ca_file": str(endpoint.ca_file),
+                "version": endpoint.version,
+                "started": endpoint.started,
+                "tenant": endpoint.tenant,
+                "subscription": endpoint.subscription,
+                "resident_mb": resident_mb(),
+                "vms": [
+                    {"name": door.name, "proxy": f"http://127.0.0.1:{door.proxy_port}", "tcti": door.tcti}
+                    for door in endpoint.vms
+                ],
+            }
+        )
+
+    async def roots(request: Request) -> Response:
+        checked(request)
+        found = await run_in_threadpool(world.silicon.roots)
+        return JSONResponse(dict(found.ark))
+
+    async def shutdown(request: Request) -> Response:
+        checked(request).stop()
+        return JSONResponse({"ok": True})
+
+    routes = [
+        Route("/health", health),
+        Route("/status", status),
+        Route("/roots", roots),
+        Route("/shutdown", shutdown, methods=["POST"]),
+    ]
+    return Starlette(routes=routes, exception_handlers={AzureError: azure_error})
+
+
+def resident_mb() -> float | None:
+    """Return this process's resident memory in MiB, or None on a system that does not say."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as statm:
+            pages = int(statm.read().split()[1])
+    except OSError:
+        return None
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20), 1)

@@ -1,0 +1,153 @@
+"""A door of the sandbox: an HTTP proxy on loopback that answers everything itself and forwards nothing.
+
+`CONNECT host:443` is answered 200, then TLS is spoken as that host with a certificate of the private CA, and the
+sandbox's ASGI app serves what comes inside. A request in absolute form (`GET http://169.254.169.254/…`) is served as
+it is. Each VM has a door of its own: what comes through it comes from that VM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from skrkit.sandbox.tls import TlsAuthority
+
+MAX_HEAD_BYTES = 16 << 10  # of a CONNECT; uvicorn bounds the requests inside
+HEAD_TIMEOUT_S = 30.0
+HANDSHAKE_TIMEOUT_S = 15.0
+_CONNECT = b"CONNECT "
+_TARGET = re.compile(rb"CONNECT ([A-Za-z0-9.-]{1,253}):([0-9]{1,5}) HTTP/1\.[01]")
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Doorway:
+    """What every connection of every door shares: the app behind, the certificates, and who hears of requests."""
+
+    app: Callable[..., Any]
+    tls: TlsAuthority
+    state: ServerState = field(default_factory=ServerState)
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    config: Config = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Load uvicorn's configuration: HTTP alone, no logs of its own, connections kept for long."""
+        self.config = Config(
+            self.app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=120,
+        )
+        self.config.load()
+
+    def http(self, *, vm: str | None, connect_host: str | None) -> HttpToolsProtocol:
+        """Return the HTTP side of one connection. The app sees `vm` and `connect_host` in its scope's state."""
+        loop = asyncio.get_running_loop()
+        return HttpToolsProtocol(self.config, self.state, {"vm": vm, "connect_host": connect_host}, loop)
+
+
+class Door(asyncio.Protocol):
+    """One connection, until it is known what it wants. `vm` is the lower-case resource id of the VM it comes from."""
+
+    def __init__(self, way: Doorway, vm: str | None) -> None:
+        self._way = way
+        self._vm = vm
+        self._head = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start to wait for a first line, but not for ever."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._timer = asyncio.get_running_loop().call_later(HEAD_TIMEOUT_S, transport.close)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Stop waiting."""
+        self._stop_timer()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def data_received(self, data: bytes) -> None:
+        """Hand over to HTTP as soon as it is clear that this is no CONNECT; open a tunnel when it is a whole one."""
+        self._head += data
+        if not _CONNECT.startswith(bytes(self._head[: len(_CONNECT)])):
+            self._serve_plain()
+        elif b"\r\n\r\n" in self._head:
+            self._open_tunnel()
+        elif len(self._head) > MAX_HEAD_BYTES:
+            self._refuse(
+                431, "Request Header Fields Too Large", f"More than {MAX_HEAD_BYTES} bytes before a blank line."
+            )
+
+    def _serve_plain(self) -> None:
+        assert self._transport is not None
+        self._stop_timer()
+        http = self._way.http(vm=self._vm, connect_host=None)
+        self._transport.set_protocol(http)
+        http.connection_made(self._transport)
+        http.data_received(bytes(self._head))
+
+    def _open_tunnel(self) -> None:
+        head, _, early = bytes(self._head).partition(b"\r\n\r\n")
+        target = _TARGET.fullmatch(head.split(b"\r\n", 1)[0])
+        if target is None:
+            self._refuse(400, "Bad Request", "CONNECT takes a host name and a port: CONNECT host:443 HTTP/1.1")
+        elif target.group(2) != b"443":
+            port = target.group(2).decode()
+            self._refuse(
+                403, "Forbidden", f"The sandbox answers on port 443 alone, not on {port}. Nothing is forwarded."
+            )
+        elif early:
+            self._refuse(400, "Bad Request", "Wait for the answer to CONNECT before you speak TLS.")
+        else:
+            self._stop_timer()
+            task = asyncio.get_running_loop().create_task(self._speak_tls(target.group(1).decode().lower()))
+            self._way.tasks.add(task)
+            task.add_done_callback(self._way.tasks.discard)
+
+    async def _speak_tls(self, host: str) -> None:
+        loop, transport = asyncio.get_running_loop(), self._transport
+        assert transport is not None
+        transport.pause_reading()
+        http = self._way.http(vm=self._vm, connect_host=host)
+        try:
+            context = await loop.run_in_executor(None, self._way.tls.server_context, host)
+            transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            inside = await loop.start_tls(
+                transport, http, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
+            )
+        except (ssl.SSLError, OSError, TimeoutError) as cause:
+            _LOG.warning("TLS as %s failed: %s. Does the client trust the sandbox's CA file?", host, cause)
+            transport.close()
+            return
+        if inside is None:
+            return
+        http.connection_made(inside)
+
+    def _refuse(self, status: int, reason: str, message: str) -> None:
+        assert self._transport is not None
+        self._stop_timer()
+        body = json.dumps({"error": {"code": reason.replace(" ", ""), "message": message}}).encode()
+        head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        self._transport.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        self._transport.close()

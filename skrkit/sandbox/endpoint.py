@@ -1,0 +1,121 @@
+"""Where a running sandbox is: the endpoint file that it writes and everybody else reads. No heavy imports."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from skrkit.errors import UsageError
+
+ENDPOINT_FILE = "endpoint.json"
+CA_FILE = "ca.pem"
+LOG_FILE = "sandbox.log"
+LOCK_FILE = "sandbox.lock"
+STATE_FILE = "state.db"
+MACHINES_FOLDER = "machines"
+HOME_VARIABLE = "SKRKIT_HOME"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmDoor:
+    """The door of one VM: its proxy port, its vTPM's port (control is the next one), its boot event log's file."""
+
+    name: str
+    resource_id: str
+    proxy_port: int
+    tpm_port: int
+    event_log: str
+
+    @property
+    def tcti(self) -> str:
+        """What TPM2TOOLS_TCTI takes, and `skrkit.tpm.open_transport`."""
+        return f"swtpm:host=127.0.0.1,port={self.tpm_port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A running sandbox. `secret` opens its control interface and is shown to nobody."""
+
+    home: Path
+    pid: int
+    port: int
+    version: str
+    started: str
+    tenant: str
+    subscription: str
+    client_id: str
+    operator_oid: str
+    secret: str = field(repr=False)
+    client_secret: str = field(repr=False)
+    vms: tuple[VmDoor, ...] = ()
+
+    @property
+    def proxy_url(self) -> str:
+        """The outer door, as a proxy URL."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The PEM file of the sandbox's root."""
+        return self.home / CA_FILE
+
+    def vm(self, name: str) -> VmDoor:
+        """Return the door of the VM of this name. Raises `UsageError` listing the VMs there are."""
+        for door in self.vms:
+            if door.name.lower() == name.lower():
+                return door
+        raise UsageError(
+            what="--vm",
+            where="the sandbox",
+            expected=", ".join(door.name for door in self.vms) or "a VM, of which there is none yet",
+            found=name,
+            fix="Run `skrkit walkthrough` to make cvm-1, or make a VM through Resource Manager.",
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the endpoint file's JSON. It holds secrets: the file is for its owner alone."""
+        return {
+            **{name: getattr(self, name) for name in _TEXTS},
+            "pid": self.pid,
+            "port": self.port,
+            "vms": [{name: getattr(door, name) for name in VmDoor.__slots__} for door in self.vms],
+        }
+
+
+_TEXTS = ("version", "started", "tenant", "subscription", "client_id", "operator_oid", "secret", "client_secret")
+
+
+def default_home() -> Path:
+    """Return the state folder: SKRKIT_HOME, or this platform's place for a program's state."""
+    given = os.environ.get(HOME_VARIABLE)
+    if given:
+        return Path(given).expanduser().resolve()
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "skrkit" / "sandbox"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "skrkit" / "sandbox"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "skrkit" / "sandbox"
+
+
+def read_endpoint(home: Path) -> Endpoint | None:
+    """Return the endpoint that the file in `home` names, or None without one. It may be of a process long gone."""
+    try:
+        document = json.loads((home / ENDPOINT_FILE).read_text(encoding="utf-8"))
+        doors = tuple(VmDoor(**door) for door in document["vms"])
+        texts = {name: str(document[name]) for name in _TEXTS}
+        return Endpoint(home=home, pid=int(document["pid"]), port=int(document["port"]), vms=doors, **texts)
+    except (OSError, ValueError, KeyError, TypeError):  # absent, half-written by a full disk, or of another version
+        return None
+
+
+def write_endpoint(endpoint: Endpoint) -> None:
+    """Write the endpoint file, whole or not at all, readable by its owner alone."""
+    path = endpoint.home / ENDPOINT_FILE
+    fresh = path.with_suffix(".new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        json.dump(endpoint.document(), file, indent=1)
+    fresh.replace(path)

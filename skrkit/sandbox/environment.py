@@ -1,0 +1,36 @@
+"""The environment that leads any program into the sandbox: proxy, CA bundle, identities, and inside a VM its vTPM."""
+
+from __future__ import annotations
+
+from skrkit.sandbox.endpoint import Endpoint
+
+CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
+OPERATOR_VARIABLES = ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
+INSIDE_VARIABLES = ("TPM2TOOLS_TCTI", "TPM2_PYTSS_TCTI", "SKRKIT_EVENT_LOG", "SKRKIT_VM")
+# What would lead a client past the proxy, or past IMDS to another source of identities.
+REMOVED = ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "MSI_ENDPOINT",
+           "MSI_SECRET", "AZURE_POD_IDENTITY_AUTHORITY_HOST", "AZURE_AUTHORITY_HOST", "AZURE_FEDERATED_TOKEN_FILE",
+           "AZURE_REGIONAL_AUTHORITY_NAME")  # fmt: skip
+
+
+def environment_of(endpoint: Endpoint, vm: str | None) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the variables to set and the names to remove, outside (`vm` None, the operator's laptop) or in a VM.
+
+    Inside a VM there is no operator secret. Raises `UsageError` for a VM that is not there.
+    """
+    door = endpoint.vm(vm) if vm else None
+    proxy = f"http://127.0.0.1:{door.proxy_port}" if door else endpoint.proxy_url
+    variables = dict.fromkeys(PROXY_VARIABLES, proxy)
+    variables |= dict.fromkeys(CA_VARIABLES, str(endpoint.ca_file))
+    variables |= {"AZURE_TENANT_ID": endpoint.tenant, "AZURE_SUBSCRIPTION_ID": endpoint.subscription}
+    if door is None:
+        variables |= {"AZURE_CLIENT_ID": endpoint.client_id, "AZURE_CLIENT_SECRET": endpoint.client_secret}
+        return variables, REMOVED + INSIDE_VARIABLES
+    variables |= {
+        "TPM2TOOLS_TCTI": door.tcti,
+        "TPM2_PYTSS_TCTI": door.tcti,
+        "SKRKIT_EVENT_LOG": door.event_log,
+        "SKRKIT_VM": door.name,
+    }
+    return variables, REMOVED + OPERATOR_VARIABLES

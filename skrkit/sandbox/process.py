@@ -1,0 +1,189 @@
+"""Start, find and end the sandbox's process, from any shell or kernel. One process per user and state folder."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from skrkit.errors import ServiceError, UsageError
+from skrkit.sandbox.endpoint import (
+    CA_FILE,
+    ENDPOINT_FILE,
+    LOCK_FILE,
+    LOG_FILE,
+    MACHINES_FOLDER,
+    STATE_FILE,
+    Endpoint,
+    default_home,
+    read_endpoint,
+)
+
+ALREADY_RUNNING = 75  # EX_TEMPFAIL: another process holds the lock
+START_TIMEOUT_S = 20.0
+STOP_TIMEOUT_S = 10.0
+CONTROL_HOST = "sandbox.skrkit"
+SECRET_HEADER = "X-Skrkit-Secret"  # noqa: S105 - a header's name
+
+
+def control(endpoint: Endpoint, method: str, path: str, *, timeout: float = 5.0) -> dict[str, Any] | None:
+    """Return the answer of the sandbox's control interface, or None if nobody answers there."""
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=timeout)
+    try:
+        headers = {"Host": CONTROL_HOST, SECRET_HEADER: endpoint.secret}
+        connection.request(method, f"http://{CONTROL_HOST}{path}", headers=headers)
+        response = connection.getresponse()
+        body = response.read(1 << 20)
+        return json.loads(body) if response.status == 200 else None
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
+
+
+def running(home: Path | None = None) -> Endpoint | None:
+    """Return the endpoint of the sandbox that runs on this state folder, or None. A stale file is no sandbox."""
+    endpoint = read_endpoint(home or default_home())
+    if endpoint is None or control(endpoint, "GET", "/health") is None:
+        return None
+    return endpoint
+
+
+def ensure_running(home: Path | None = None) -> Endpoint:
+    """Return the running sandbox, started if need be. Raises `ServiceError` when it does not start."""
+    return up(home)
+
+
+def up(home: Path | None = None, *, port: int | None = None) -> Endpoint:
+    """Return the sandbox after it answers: the one that runs, or a new process. State that is there is kept.
+
+    `port` asks for the outer door's port; without it, the port it had before, or any free one. Two calls at once end
+    in one process: the other one finds the lock taken. Raises `ServiceError` when it does not start, `UsageError`
+    when it runs on another port than asked for.
+    """
+    home = home or default_home()
+    found = running(home)
+    if found is not None:
+        if port not in (None, found.port):
+            raise UsageError(
+                what="--port",
+                where="the sandbox",
+                expected=f"{found.port}, the port of the sandbox that runs already",
+                found=str(port),
+                fix="skrkit sandbox down   and then up again with --port",
+            )
+        return found
+    _make_home(home)
+    started = time.monotonic()
+    process = _spawn(home, port)
+    while time.monotonic() - started < START_TIMEOUT_S:
+        found = running(home)
+        if found is not None:
+            return found
+        if process.poll() not in (None, ALREADY_RUNNING):
+            break
+        time.sleep(0.02)
+    raise _not_started(home, process.poll())
+
+
+def _make_home(home: Path) -> None:
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as cause:
+        raise UsageError(
+            what="sandbox state folder",
+            where=str(home),
+            expected="a folder that can be made",
+            found=str(cause.strerror),
+            fix="Set SKRKIT_HOME to a folder of your own.",
+        ) from cause
+
+
+def _spawn(home: Path, port: int | None) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "skrkit.sandbox", "--home", str(home)]
+    if port is not None:
+        command += ["--port", str(port)]
+    detached: dict[str, Any] = {"start_new_session": True}
+    if os.name == "nt":
+        detached = {"creationflags": getattr(subprocess, "DETACHED_PROCESS", 0) | subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined,unused-ignore]
+    # The process writes its own log; what Python says before that (or instead) lands there too.
+    with (home / LOG_FILE).open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, close_fds=True, **detached
+        )
+
+
+def _not_started(home: Path, code: int | None) -> ServiceError:
+    last = _last_words(home / LOG_FILE)
+    busy = "address already in use" in last.lower()
+    return ServiceError(
+        what="sandbox start",
+        where=str(home),
+        expected=f"an answer within {START_TIMEOUT_S:.0f} s",
+        found=last or ("nothing" if code is None else f"exit code {code}"),
+        fix="Choose another port, or leave --port out." if busy else f"Read {home / LOG_FILE}, then try again.",
+        code="SandboxNotStarted",
+    )
+
+
+def _last_words(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4096))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""
+
+
+def status(home: Path | None = None) -> dict[str, Any]:
+    """Return what the sandbox says of itself, or `{"running": False, "home": …}`."""
+    home = home or default_home()
+    endpoint = running(home)
+    if endpoint is None:
+        return {"running": False, "home": str(home), "state": (home / STATE_FILE).exists()}
+    said = control(endpoint, "GET", "/status") or {}
+    return {"running": True, "home": str(home), **said}
+
+
+def down(home: Path | None = None) -> bool:
+    """End the sandbox and return whether one ran. Its state stays. Raises `ServiceError` if it does not end."""
+    home = home or default_home()
+    endpoint = running(home)
+    if endpoint is None:
+        return False
+    control(endpoint, "POST", "/shutdown")
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if not (home / ENDPOINT_FILE).exists() and running(home) is None:
+            return True
+        time.sleep(0.02)
+    raise ServiceError(
+        what="sandbox end",
+        where=f"process {endpoint.pid}",
+        expected=f"its end within {STOP_TIMEOUT_S:.0f} s",
+        found="it still runs",
+        fix=f"End process {endpoint.pid}; nothing that was acknowledged is lost.",
+    )
+
+
+def reset(home: Path | None = None) -> list[str]:
+    """End the sandbox and remove its state; return what was removed. The next start makes a new tenant."""
+    home = home or default_home()
+    down(home)
+    removed = []
+    for name in (STATE_FILE, f"{STATE_FILE}-wal", f"{STATE_FILE}-shm", ENDPOINT_FILE, CA_FILE, LOG_FILE, LOCK_FILE):
+        path = home / name
+        if path.exists():
+            path.unlink()
+            removed.append(name)
+    if (home / MACHINES_FOLDER).is_dir():
+        shutil.rmtree(home / MACHINES_FOLDER)
+        removed.append(MACHINES_FOLDER)
+    return removed

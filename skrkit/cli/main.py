@@ -6,6 +6,7 @@ module and no other.
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 TYPE_CHECKING = False  # typing's own, without importing typing: it takes longer than all of `skrkit --version`
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 # Command: (one line of help, one example). Its module is skrkit.cli.<command>, which has `add_parser`.
 COMMANDS = {
     "inspect": ("Show what a file is and what every field of it means", "skrkit inspect hcl-report.bin"),
-    "verify": ("Verify attestation evidence, step by step", "skrkit verify --help"),
+    "verify": ("Verify attestation evidence, step by step", "skrkit verify hcl-report.bin --fetch"),
     "sandbox": ("Run the embedded Azure: up, status, down, reset", "skrkit sandbox up"),
     "walkthrough": ("Run secure key release and show every artefact on the way", "skrkit walkthrough"),
 }
@@ -69,7 +70,7 @@ def _guarded(arguments: list[str]) -> int:
     except BrokenPipeError:
         return _close_quietly()
     except Exception as error:  # noqa: BLE001 - the last line of defence: whatever it is, it gets words and a code
-        return _failed(error, as_json="--json" in arguments)
+        return _failed(error, as_json="--json" in itertools.takewhile(lambda word: word != "--", arguments))
     return code
 
 
@@ -80,11 +81,14 @@ def _run(arguments: list[str]) -> int:
     from importlib import import_module
 
     parser = _parser()
-    import_module(f"skrkit.cli.{command}").add_parser(parser.add_subparsers(dest="command", required=True))
+    commands = parser.add_subparsers(dest="command", required=True)
+    import_module(f"skrkit.cli.{command}").add_parser(commands)
     try:
-        namespace = parser.parse_args(arguments)
+        namespace, unknown = parser.parse_known_args(arguments)
     except SystemExit as done:  # --help has printed; argparse leaves this way only
         return int(done.code or 0)
+    if unknown:
+        commands.choices[command].error(f"unknown arguments: {' '.join(unknown)}")  # its usage, not the parent's
     code: int = namespace.func(namespace)
     return code
 
@@ -99,7 +103,8 @@ def _parser() -> ArgumentParser:
 
     class Parser(ArgumentParser):
         def __init__(self, **options: Any) -> None:
-            super().__init__(**{"formatter_class": Formatter, **options})
+            # An option that is spelt in part would be taken for --json by argparse and for another by us.
+            super().__init__(**{"formatter_class": Formatter, "allow_abbrev": False, **options})
 
         def error(self, message: str) -> NoReturn:
             from skrkit.errors import UsageError

@@ -90,9 +90,14 @@ def test_a_command_like_no_other_gets_the_list(capsys: pytest.CaptureFixture[str
 def test_argparse_complains_in_the_form_of_every_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "--jsom", "--json", "x"]) == 2
     captured = capsys.readouterr()
-    assert captured.err.startswith("error: command line at `skrkit`")
-    assert "found: unrecognized arguments: --jsom" in captured.err
+    assert captured.err.startswith("error: command line at `skrkit inspect`\n  expected: skrkit inspect [-h]")
+    assert "found: unknown arguments: --jsom" in captured.err
     assert json.loads(captured.out)["error"] == "UsageError"
+
+
+def test_an_option_is_spelt_out(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "--js", "x"]) == 2
+    assert "found: unknown arguments: --js" in capsys.readouterr().err
 
 
 def test_help_of_a_command(capsys: pytest.CaptureFixture[str]) -> None:

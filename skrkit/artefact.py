@@ -84,7 +84,10 @@ class Collector:
         raw: bytes | None = None,
     ) -> None:
         """Keep one more artefact and show it."""
-        artefact = Artefact(step=self.step, name=name, title=title, proves=proves, next=next, body=body, raw=raw)
+        self.keep(Artefact(step=self.step, name=name, title=title, proves=proves, next=next, body=body, raw=raw))
+
+    def keep(self, artefact: Artefact) -> None:
+        """Keep an artefact that is made already, and show it."""
         self.made.append(artefact)
         if self.show is not None:
             self.show(artefact)

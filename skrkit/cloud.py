@@ -52,12 +52,14 @@ PUBLIC = Endpoints()
 class Cloud:
     """One world, from one place in it. Made by `connect`, `Cloud.azure` or `Cloud.sandbox`, and by `enter`.
 
-    `vm` is the machine whose inside this is, or None outside. `tpm_spec` is what `open_transport` takes.
+    `vm` is the machine whose inside this is, or None outside. `operator` is the object id of who prepares the keys.
+    `tpm_spec` is what `open_transport` takes.
     """
 
     world: World
     tenant: str
     subscription: str
+    operator: str = ""
     endpoints: Endpoints = PUBLIC
     vm: str | None = None
     proxy: str | None = None
@@ -74,7 +76,8 @@ class Cloud:
         """Return the sandbox, started if it does not run, seen by the operator. Needs no account."""
         from skrkit.sandbox.client import sandbox_cloud
 
-        return sandbox_cloud(cls, home)
+        made: Cloud = sandbox_cloud(cls, home)
+        return made
 
     @classmethod
     def azure(cls, *, tenant: str = "", subscription: str = "") -> Cloud:
@@ -101,11 +104,18 @@ class Cloud:
 
     def client_options(self, transport: HttpTransport[Any, Any] | None = None) -> dict[str, Any]:
         """Return the keyword arguments that direct any azure-core client into this world; none for Azure itself."""
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = self.transport_options()
         if transport is not None:
             options["transport"] = transport
         if self.proxy:
-            options |= {"proxies": {"http": self.proxy, "https": self.proxy}, "use_env_settings": False}
+            options["proxies"] = {"http": self.proxy, "https": self.proxy}
+        return options
+
+    def transport_options(self) -> dict[str, Any]:
+        """Return the part of them that a transport takes, which azure-core passes on only to one of its own making."""
+        options: dict[str, Any] = {}
+        if self.proxy:
+            options["use_env_settings"] = False
         if self.ca_file:
             options["connection_verify"] = str(self.ca_file)
         return options

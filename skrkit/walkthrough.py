@@ -16,10 +16,11 @@ from skrkit.provision.stage import Stage, set_stage
 if TYPE_CHECKING:
     from skrkit.cloud import Cloud
     from skrkit.provision.key import KeyType, ReleasableKey
-    from skrkit.release.flow import Attested
+    from skrkit.release.flow import Attested, Terms
     from skrkit.release.ports import KeyVault, TokenIssuer
     from skrkit.release.request import Enc
     from skrkit.services.attester import Attester
+    from skrkit.token.verify import VerifiedToken
     from skrkit.wire import Json
 
 Doing: TypeAlias = Callable[[str], AbstractContextManager[object]]
@@ -37,7 +38,6 @@ class Walk:
 
     cloud: Cloud
     stage: Stage
-    operator_object_id: str = ""
     steps: Collection[int] = ALL_STEPS
     show: Show | None = None
     doing: Doing = lambda _what: nullcontext()
@@ -50,7 +50,7 @@ class Walk:
         """
         if self.cloud.world == "sandbox":
             with self.doing("Setting the stage: resource group, vault, confidential VM"):
-                set_stage(self.cloud, self.stage, self.operator_object_id)
+                set_stage(self.cloud, self.stage)
         if self.cloud.world == "azure" and tuple(self.steps) == (4,):
             self._release(self._known_keys(), reads=False)  # inside the VM, whose identity may release and no more
             return self.artefacts
@@ -140,11 +140,11 @@ class Walk:
             with self.doing("Reading the evidence, attesting, opening the sealed token"):
                 attested = self._attest(attester, GuestAttestation(cloud=inside, issuer=issuer), made)
             with self.doing("Releasing the key and unwrapping it in the vTPM"):
-                self._releases(attester, vault, attested, keys, made)
+                self._releases(attester, vault, attested.token, keys, made)
             with self.doing("The other path: platform attestation"):
                 quiet = Collector(4)
                 platform = self._attest(attester, PlatformAttestation(cloud=inside, issuer=issuer), quiet)
-                self._platform(attester, vault, platform, keys, made, quiet)
+                self._platform(attester, vault, platform.token, keys, made, quiet)
 
     def _attest(self, attester: Attester, issuer: TokenIssuer, made: Collector) -> Attested:
         from skrkit.release.flow import attest
@@ -153,19 +153,37 @@ class Walk:
         roots, now = self.cloud.amd_roots(), self.cloud.now()
         return attest(attester, issuer, nonce=nonce, amd_roots=roots, now=now, made=made)
 
+    def _terms(self, key: ReleasableKey, enc: Enc) -> Terms:
+        from skrkit.release.flow import Terms
+
+        return Terms(
+            key=key.name,
+            version=key.version,
+            policy=key.policy,
+            enc=enc,
+            nonce=secrets.token_hex(16),
+            host=self.stage.vault_url(self.cloud).removeprefix("https://"),
+            roots=self.cloud.release_roots(),
+            now=self.cloud.now(),
+        )
+
     def _releases(
-        self, attester: Attester, vault: KeyVault, attested: Attested, keys: Sequence[ReleasableKey], made: Collector
+        self, attester: Attester, vault: KeyVault, token: VerifiedToken, keys: Sequence[ReleasableKey], made: Collector
     ) -> None:
         """One release in full; then every way to wrap, for an RSA and an EC key, with one token."""
+        from skrkit.release.flow import open_release, request_release
         from skrkit.release.request import Enc
 
         rsa, ec = keys[0], keys[1]
-        self._release_one(attester, vault, attested, rsa, Enc.RSA_AES_KEY_WRAP_256, made)
+        terms = self._terms(rsa, Enc.RSA_AES_KEY_WRAP_256)
+        answer = request_release(vault, token, terms, made=made)
+        open_release(attester, vault, answer, terms, made=made)
         rows: list[Json] = []
-        for released_key in (rsa, ec):
+        for releasable in (rsa, ec):
             for enc in Enc:
-                released = self._release_one(attester, vault, attested, released_key, enc, None)
-                rows.append({"key": released_key.name, "enc": enc.value, "released": released})
+                terms = self._terms(releasable, enc)
+                released = open_release(attester, vault, request_release(vault, token, terms), terms)
+                rows.append({"key": releasable.name, "enc": enc.value, "released": repr(released.key)})
         made.add(
             "every-enc",
             "Every way to wrap, for both kinds of key",
@@ -174,67 +192,49 @@ class Walk:
             next="enc chooses the hash of RSA-OAEP; a client and a vTPM that disagree on it cannot open the key.",
         )
 
-    def _release_one(
-        self,
-        attester: Attester,
-        vault: KeyVault,
-        attested: Attested,
-        releasable: ReleasableKey,
-        enc: Enc,
-        made: Collector | None,
-    ) -> str:
-        from skrkit.release.flow import release
-
-        released = release(
-            attester,
-            vault,
-            attested.token,
-            key=releasable.name,
-            version=releasable.version,
-            host=self.stage.vault_url(self.cloud).removeprefix("https://"),
-            policy=releasable.policy,
-            enc=enc,
-            nonce=secrets.token_hex(16),
-            roots=self.cloud.release_roots(),
-            now=self.cloud.now(),
-            made=made,
-        )
-        return f"{released.key.kty} {released.key.size_bits} bits"
-
     def _platform(
         self,
         attester: Attester,
         vault: KeyVault,
-        attested: Attested,
+        token: VerifiedToken,
         keys: Sequence[ReleasableKey],
         made: Collector,
         quiet: Collector,
     ) -> None:
         """The platform token: shown, refused by a policy for guests, and released to a key that cannot unwrap."""
-        from skrkit.release.request import Enc
-
         for artefact in quiet.made:
             if artefact.name in ("maa-request", "maa-token"):
-                platform = replace(artefact, name=f"platform-{artefact.name}", title=f"Platform path: {artefact.title}")
-                made.made.append(platform)
-                if made.show is not None:
-                    made.show(platform)
-        for releasable, title in ((keys[0], "a policy for guest tokens"), (keys[2], "a policy for platform tokens")):
-            outcome = self._outcome(attester, vault, attested, releasable, Enc.RSA_AES_KEY_WRAP_256)
-            made.add(
-                f"platform-release-{releasable.name}",
-                f"Platform path: the release under {title}",
-                outcome,
-                proves="The hardware vouches for the VM, but no ephemeral key is in this token.",
-                next="Use guest attestation to release a key into a VM; the platform path serves its disk at boot.",
-            )
+                made.keep(replace(artefact, name=f"platform-{artefact.name}", title=f"Platform path: {artefact.title}"))
+        made.add(
+            "platform-refused",
+            "Platform path: the release under a policy for guest tokens",
+            self._platform_outcome(attester, vault, token, keys[0]),
+            proves="The policy asks under x-ms-isolation-tee, where a platform token has nothing: a no, with reason.",
+            next="A policy fits one path; the next key has one for platform tokens.",
+        )
+        made.add(
+            "platform-released",
+            "Platform path: the release under a policy for platform tokens",
+            self._platform_outcome(attester, vault, token, keys[2]),
+            proves="The vault says yes and wraps for the only key it finds, the EK, whose use the guest does not have.",
+            next="To release a key into a VM, attest as a guest: that token carries the ephemeral key.",
+        )
 
-    def _outcome(
-        self, attester: Attester, vault: KeyVault, attested: Attested, releasable: ReleasableKey, enc: Enc
-    ) -> Json:
-        from skrkit.errors import ServiceError
+    def _platform_outcome(
+        self, attester: Attester, vault: KeyVault, token: VerifiedToken, key: ReleasableKey
+    ) -> dict[str, Json]:
+        from skrkit.errors import ServiceError, VerificationError
+        from skrkit.release.flow import open_release, request_release
+        from skrkit.release.request import Enc
 
+        terms = self._terms(key, Enc.RSA_AES_KEY_WRAP_256)
         try:
-            return {"released": self._release_one(attester, vault, attested, releasable, enc, None)}
-        except (ReleaseRefused, ServiceError) as refused:
-            return {"released": False, "refused_by": refused.what, "said": refused.found, "why": refused.fix}
+            answer = request_release(vault, token, terms)
+        except ReleaseRefused as refused:
+            return {"key": key.name, "released": False, "said": refused.found, "why": refused.fix}
+        outcome: dict[str, Json] = {"key": key.name, "released": True, "wrapped_for": answer.key_hsm.kid}
+        try:
+            open_release(attester, vault, answer, terms)
+        except (ServiceError, VerificationError) as failed:
+            return outcome | {"unwrapped": False, "failed": failed.what, "said": failed.found}
+        return outcome | {"unwrapped": True}

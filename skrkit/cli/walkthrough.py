@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from skrkit.provision.stage import Stage
     from skrkit.walkthrough import Walk
 
+SHOWN_ROWS = 36  # of one artefact, unless --full
+SHOWN_CHARACTERS = 128  # of one value: enough to recognise it, two lines of a terminal
 _STAGE_OPTIONS = ("resource_group", "location", "vm", "vault", "key", "attestation")
 
 
@@ -28,6 +30,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--cloud", choices=("sandbox", "azure"), default="sandbox", help="the world (default: sandbox)")
     parser.add_argument("--step", type=int, choices=(1, 2, 3, 4), help="show this step only")
+    parser.add_argument("--full", action="store_true", help="show long artefacts whole (default: their first lines)")
     parser.add_argument("--pause", action="store_true", help="wait for Enter after each artefact")
     parser.add_argument("--save", metavar="DIR", type=Path, help="write each artefact to its own file, with an index")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead")
@@ -46,14 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
     steps: Collection[int] = (arguments.step,) if arguments.step else (1, 2, 3, 4)
     if arguments.cloud == "azure":
         return _azure(arguments, stage, steps)
-    show = _Screen(quiet=arguments.json, pause=arguments.pause)
+    show = _Screen(quiet=arguments.json, pause=arguments.pause, full=arguments.full)
     with show.doing("Starting the sandbox"):
         from skrkit.cloud import Cloud
-        from skrkit.sandbox.client import operator_object_id
 
         cloud = Cloud.sandbox()
-        operator = operator_object_id(cloud)
-    return _walk(arguments, _new_walk(cloud, stage, steps, show, operator), show)
+    return _walk(arguments, _new_walk(cloud, stage, steps, show), show)
 
 
 def _stage(arguments: argparse.Namespace) -> Stage:
@@ -75,8 +76,8 @@ def _azure(arguments: argparse.Namespace, stage: Stage, steps: Collection[int]) 
         _print_plan(plan, as_json=arguments.json)
         return 0
     cloud = Cloud.azure(tenant=arguments.tenant or "", subscription=arguments.subscription or "")
-    show = _Screen(quiet=arguments.json, pause=arguments.pause)
-    return _walk(arguments, _new_walk(cloud, stage, steps, show, ""), show)
+    show = _Screen(quiet=arguments.json, pause=arguments.pause, full=arguments.full)
+    return _walk(arguments, _new_walk(cloud, stage, steps, show), show)
 
 
 def _print_plan(plan: list[str], *, as_json: bool) -> None:
@@ -91,12 +92,10 @@ def _print_plan(plan: list[str], *, as_json: bool) -> None:
     print("\nNothing was done. Add --yes to do it.")
 
 
-def _new_walk(cloud: Cloud, stage: Stage, steps: Collection[int], show: _Screen, operator: str) -> Walk:
+def _new_walk(cloud: Cloud, stage: Stage, steps: Collection[int], show: _Screen) -> Walk:
     from skrkit.walkthrough import Walk
 
-    return Walk(
-        cloud=cloud, stage=stage, steps=steps, show=show.artefact, doing=show.doing, operator_object_id=operator
-    )
+    return Walk(cloud=cloud, stage=stage, steps=steps, show=show.artefact, doing=show.doing)
 
 
 def _walk(arguments: argparse.Namespace, walk: Walk, show: _Screen) -> int:
@@ -119,12 +118,13 @@ def _walk(arguments: argparse.Namespace, walk: Walk, show: _Screen) -> int:
 class _Screen:
     """The terminal: artefacts on stdout as they are made, talk and a spinner on stderr."""
 
-    def __init__(self, *, quiet: bool, pause: bool) -> None:
+    def __init__(self, *, quiet: bool, pause: bool, full: bool) -> None:
         from rich.console import Console
 
         self._out = Console(highlight=False, soft_wrap=False)
         self._talk = Console(stderr=True, highlight=False)
         self._quiet = quiet
+        self._full = full
         self._pause = pause and not quiet and sys.stdin.isatty()
         self._step = 0
         self._status: Any = None
@@ -143,13 +143,14 @@ class _Screen:
             return
         from skrkit.artefact import STEP_TITLES
         from skrkit.render.terminal import show
-        from skrkit.render.view import view_of_artefact
+        from skrkit.render.view import shortened, view_of_artefact
 
         if artefact.step != self._step:
             self._step = artefact.step
             self._out.rule(f"Step {artefact.step} of 4: {STEP_TITLES[artefact.step]}", align="left")
             self._out.print()
-        show(view_of_artefact(artefact), self._out)
+        view = view_of_artefact(artefact)
+        show(view if self._full else shortened(view, rows=SHOWN_ROWS, characters=SHOWN_CHARACTERS), self._out)
         self._out.print()
         if self._pause:
             self._wait()

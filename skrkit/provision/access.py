@@ -37,11 +37,13 @@ def grant(cloud: Cloud, stage: Stage, object_id: str, *, show: Show | None = Non
     body: dict[str, Json] = {"properties": {"accessPolicies": [policy]}}
     with azure_call(f"access to vault {stage.vault}"), arm.key_vaults(cloud) as client:
         before = client.vaults.get(stage.resource_group, stage.vault).as_dict()
+        known = _permissions(before, object_id)
         made.add(
             "vault-before",
             "The vault before the grant",
             before,
-            proves="Premium, so its keys live in an HSM; the VM's identity appears in no access policy.",
+            proves="Premium, so its keys live in an HSM; "
+            + ("the VM's identity has a grant already." if known else "the VM's identity appears in no access policy."),
             next="Whether it uses access policies or roles decides how to grant.",
         )
         client.vaults.update_access_policy(

@@ -36,14 +36,16 @@ def enable(cloud: Cloud, stage: Stage, *, show: Show | None = None) -> Identity:
     made = Collector(1, show)
     with azure_call(f"identity of VM {stage.vm}"), arm.compute(cloud) as compute:
         before = compute.virtual_machines.get(stage.resource_group, stage.vm).as_dict()
+        known = principal_of(before)
         made.add(
             "vm-before",
-            "The VM before: no identity",
+            "The VM before: its identity is on already" if known else "The VM before: no identity",
             before,
-            proves="Resource Manager knows this VM as confidential, and no one can sign in as it yet.",
-            next="Its resource id, to switch the identity on.",
+            proves="Resource Manager knows this VM as confidential"
+            + (", and gave it an identity before." if known else ", and no one can sign in as it yet."),
+            next="Nothing is left to switch on." if known else "Its resource id, to switch the identity on.",
         )
-        if not principal_of(before):
+        if not known:
             compute.virtual_machines.begin_update(
                 stage.resource_group, stage.vm, VirtualMachineUpdate({"identity": {"type": "SystemAssigned"}})
             ).result()
@@ -93,8 +95,8 @@ def request_token(inside: Cloud, *, show: Show | None = None) -> tuple[Artefact,
 
     made = Collector(1, show)
     exchanges: list[HttpExchange] = []
-    options = inside.client_options()
-    credential = managed_identity(options | {"transport": RecordingTransport(exchanges.append)})
+    transport = RecordingTransport(exchanges.append, **inside.transport_options())
+    credential = managed_identity(inside.client_options(transport))
     scope = f"https://{inside.endpoints.vault_suffix}/.default"
     try:
         token = credential.get_token(scope).token

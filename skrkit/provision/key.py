@@ -52,7 +52,7 @@ def create(
 
     made = Collector(3, show)
     exchanges: list[HttpExchange] = []
-    options = cloud.client_options(RecordingTransport(exchanges.append))
+    options = cloud.client_options(RecordingTransport(exchanges.append, **cloud.transport_options()))
     made.add(
         "policy-text",
         "The release policy, as text and as tree",

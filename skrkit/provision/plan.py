@@ -31,7 +31,7 @@ def plan_of(stage: Stage, steps: Collection[int]) -> list[str]:
     lines = [
         f"VM {stage.vm} in {stage.resource_group}: switch its system-assigned identity on, if it is off (stays on)",
         f"Vault {stage.vault}: add key permission `release` for that identity (an access policy is merged, none lost)",
-        f"Vault {stage.vault}: create exportable HSM keys {keys}, each with a release policy and billed while it exists",
+        f"Vault {stage.vault}: create exportable HSM keys {keys}, each with a release policy and billed while there",
         f"Inside {stage.vm}: attest at {stage.attestation}, release the keys, compare them; nothing is written",
     ]
     return lines[:last]

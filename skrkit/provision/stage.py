@@ -46,7 +46,7 @@ KEY_PERMISSIONS_OF_OPERATOR = [
 ]  # fmt: skip  # what the person who prepares the keys needs; `release` is not among them
 
 
-def set_stage(cloud: Cloud, stage: Stage, operator_object_id: str) -> None:
+def set_stage(cloud: Cloud, stage: Stage) -> None:
     """Make what the four steps take for granted: a resource group, a Premium vault, a confidential VM.
 
     What is there already is kept. Raises `ServiceError` when Resource Manager refuses.
@@ -62,7 +62,7 @@ def set_stage(cloud: Cloud, stage: Stage, operator_object_id: str) -> None:
     with azure_call("vault"), arm.key_vaults(cloud) as vaults:
         known = {vault.name for vault in vaults.vaults.list_by_resource_group(stage.resource_group)}
         if stage.vault not in known:
-            body = VaultCreateOrUpdateParameters(vault_body(cloud, stage, operator_object_id))
+            body = VaultCreateOrUpdateParameters(vault_body(cloud, stage))
             vaults.vaults.begin_create_or_update(
                 stage.resource_group,
                 stage.vault,
@@ -76,11 +76,11 @@ def set_stage(cloud: Cloud, stage: Stage, operator_object_id: str) -> None:
             ).result()
 
 
-def vault_body(cloud: Cloud, stage: Stage, operator_object_id: str) -> dict[str, Any]:
+def vault_body(cloud: Cloud, stage: Stage) -> dict[str, Any]:
     """Return the body of a Premium vault that uses access policies, with one for the operator."""
     operator = {
         "tenantId": cloud.tenant,
-        "objectId": operator_object_id,
+        "objectId": cloud.operator,
         "permissions": {"keys": KEY_PERMISSIONS_OF_OPERATOR},
     }
     return {

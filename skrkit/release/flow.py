@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -26,9 +26,8 @@ from skrkit.attestation.verifier import AttestationResult, Evidence, verify_evid
 from skrkit.encoding import b64url_bytes
 from skrkit.errors import ReleaseRefused, VerificationError
 from skrkit.policy.evaluate import Decision, evaluate
-from skrkit.release.key_hsm import parse_key_hsm
 from skrkit.release.ports import CollectedEvidence, EvidenceSource, Issued, KeyVault, TokenIssuer
-from skrkit.release.proof import prove
+from skrkit.release.proof import Proof, prove
 from skrkit.release.request import ReleaseRequest
 from skrkit.release.response import VerifiedRelease, parse_release_response, verify_release
 from skrkit.release.showing import (
@@ -65,13 +64,30 @@ class Attested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Released:
-    """A released key, the verified answer it came in, and the policy decision that let it go."""
+class Terms:
+    """What is asked of the vault, and what its answer is held against. `version` empty means the latest.
 
-    key: ReleasedKey = field(repr=False)
-    response: VerifiedRelease
-    decision: Decision
-    public: Mapping[str, Json]
+    `host` is the vault's name, which the answer's certificate must carry; `roots` are the certificates that may
+    stand at the top of its chain at `now`.
+    """
+
+    key: str
+    version: str
+    policy: ReleasePolicy
+    enc: Enc
+    nonce: str
+    host: str
+    roots: Sequence[x509.Certificate] = field(repr=False)
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """A released key, the verified answer it came in, and the proof that it is the vault's."""
+
+    key: ReleasedKey
+    answer: VerifiedRelease = field(repr=False)
+    proof: Proof
 
 
 def attest(
@@ -121,47 +137,50 @@ def evidence_of(collected: CollectedEvidence) -> Evidence:
     )
 
 
-def release(
-    source: EvidenceSource,
-    vault: KeyVault,
-    token: VerifiedToken,
-    *,
-    key: str,
-    version: str,
-    host: str,
-    policy: ReleasePolicy,
-    enc: Enc,
-    nonce: str,
-    roots: Sequence[x509.Certificate],
-    now: datetime,
-    made: Collector | None = None,
-) -> Released:
-    """Return the released key: steps 5 to 8.
+def request_release(
+    vault: KeyVault, token: VerifiedToken, terms: Terms, *, made: Collector | None = None
+) -> VerifiedRelease:
+    """Return the vault's answer, verified: steps 5 and 6. The key in it is still wrapped.
 
     Raises `ReleaseRefused` in the vault's words when it refuses, with the local decision's reason added;
     `VerificationError` when the answer does not hold.
     """
-    decision = evaluate(policy, token)  # (5)
+    decision = evaluate(terms.policy, token)  # (5)
     if made is not None:
         show_decision(made, decision)
-    request = ReleaseRequest(target=token.raw.decode("ascii"), nonce=nonce, enc=enc)
+    request = ReleaseRequest(target=token.raw.decode("ascii"), nonce=terms.nonce, enc=terms.enc)
     try:
-        body = vault.release(key, version, request)  # (6)
+        body = vault.release(terms.key, terms.version, request)  # (6)
     except ReleaseRefused as refused:
         raise explained(refused, decision) from refused
-    response = parse_release_response(body)
-    verified = verify_release(response, roots=roots, host=host, enc=enc, nonce=nonce, now=now)
-    key_hsm = parse_key_hsm(verified.response.key_hsm)
+    verified = verify_release(
+        parse_release_response(body),
+        roots=terms.roots,
+        host=terms.host,
+        enc=terms.enc,
+        nonce=terms.nonce,
+        now=terms.now,
+    )
     if made is not None:
-        show_release(made, request, verified, key_hsm, key=key, version=version)
-    released = unwrap(key_hsm, lambda wrapped, by: source.decrypt(wrapped, by.tpm_scheme))  # (7)
-    shown = vault.public_key(key, version)
-    public = verified.response.public_jwk if shown is None else shown
-    check_same_public_key(released, public)
-    proof = prove(released, public)  # (8)
+        show_release(made, request, verified, key=terms.key, version=terms.version)
+    return verified
+
+
+def open_release(
+    source: EvidenceSource, vault: KeyVault, answer: VerifiedRelease, terms: Terms, *, made: Collector | None = None
+) -> Released:
+    """Return the released key out of a verified answer: steps 7 and 8.
+
+    Raises `VerificationError` when the key is not the vault's, and what the vTPM raises when it cannot decrypt.
+    """
+    key = unwrap(answer.key_hsm, lambda wrapped, enc: source.decrypt(wrapped, enc.tpm_scheme))  # (7)
+    shown = vault.public_key(terms.key, terms.version)
+    public = answer.key if shown is None else shown
+    check_same_public_key(key, public)
+    proof = prove(key, public)  # (8)
     if made is not None:
-        show_released_key(made, released, public, proof, read_from_vault=shown is not None)
-    return Released(key=released, response=verified, decision=decision, public=public)
+        show_released_key(made, key, public, proof, read_from_vault=shown is not None)
+    return Released(key=key, answer=answer, proof=proof)
 
 
 def explained(refused: ReleaseRefused, decision: Decision) -> ReleaseRefused:

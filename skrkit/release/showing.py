@@ -16,7 +16,6 @@ from skrkit.wire import Json
 if TYPE_CHECKING:
     from skrkit.attestation.verifier import AttestationResult
     from skrkit.policy.evaluate import Decision
-    from skrkit.release.key_hsm import KeyHsm
     from skrkit.release.ports import CollectedEvidence, Issued
     from skrkit.release.proof import Proof
     from skrkit.release.request import ReleaseRequest
@@ -183,7 +182,6 @@ def show_release(
     made: Collector,
     request: ReleaseRequest,
     release: VerifiedRelease,
-    key_hsm: KeyHsm,
     *,
     key: str,
     version: str,
@@ -211,16 +209,16 @@ def show_release(
     made.add(
         "key-hsm",
         "key_hsm: the wrapped key",
-        key_hsm,
+        release.key_hsm,
         proves="Its kid names the ephemeral key; nobody else, Microsoft's operators included, can open it.",
         next="The ciphertext is two ciphertexts, one after the other.",
     )
-    wrapped_kek, wrapped_key = key_hsm.split()
+    wrapped_kek, wrapped_key = release.key_hsm.split()
     made.add(
         "ciphertext-split",
         "The ciphertext, split",
         {
-            "wrapped_aes_key": {"size": len(wrapped_kek), "how": f"RSA-OAEP {key_hsm.enc.hash}", "by": "the vTPM"},
+            "wrapped_aes_key": {"size": len(wrapped_kek), "how": f"RSA-OAEP {request.enc.hash}", "by": "the vTPM"},
             "wrapped_private_key": {"size": len(wrapped_key), "how": "AES-KWP (RFC 5649)", "by": "the AES key"},
         },
         proves="First an AES key for the vTPM, then the private key under that AES key.",

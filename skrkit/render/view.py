@@ -167,6 +167,32 @@ def _view_of_body(artefact: Artefact) -> View:
     return view_of(body)
 
 
+def shortened(view: View, *, rows: int, characters: int) -> View:
+    """Return the view with at most `rows` rows in each block and `characters` in each value; what is cut is said."""
+    return View(
+        heading=view.heading,
+        facts=view.facts,
+        blocks=tuple(_shortened_block(block, rows, characters) for block in view.blocks),
+    )
+
+
+def _shortened_block(block: Block, rows: int, characters: int) -> Block:
+    if isinstance(block, View):
+        return shortened(block, rows=rows, characters=characters)
+    if not isinstance(block, Rows):
+        return block
+    kept = [_shortened_row(row, characters) for row in block.rows[:rows]]
+    if len(block.rows) > rows:
+        kept.append(Row(name=f"… {len(block.rows) - rows} more", value=""))
+    return Rows(rows=tuple(kept), title=block.title)
+
+
+def _shortened_row(row: Row, characters: int) -> Row:
+    if len(row.value) <= characters:
+        return row
+    return replace(row, value=f"{row.value[:characters]}… ({len(row.value)} characters)")
+
+
 def rows_of(value: Json, meanings: Mapping[str, str] | None = None) -> Iterator[Row]:
     """Return the members of an object or array as rows, each below its parent; `meanings` by dotted path."""
     return _rows(value, meanings or {}, "", 0)

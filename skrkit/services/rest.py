@@ -31,6 +31,7 @@ def send_request(
     """
     from azure.core import PipelineClient
     from azure.core.exceptions import HttpResponseError
+    from azure.core.pipeline.policies import ProxyPolicy, RequestIdPolicy, RetryPolicy, UserAgentPolicy
     from azure.core.rest import HttpRequest
     from azure.mgmt.core.exceptions import ARMErrorFormat
 
@@ -38,7 +39,10 @@ def send_request(
     sent_headers = dict(headers or {})
     if content is not None:
         sent_headers["Content-Type"] = "application/json"
-    client: PipelineClient[Any, Any] = PipelineClient(url, **cloud.client_options(transport))
+    options = cloud.client_options(transport)
+    # PipelineClient's own list has no ProxyPolicy: without it a proxy option is dropped, and the request goes astray.
+    policies = [RequestIdPolicy(), UserAgentPolicy("skrkit"), RetryPolicy(**options), ProxyPolicy(**options)]
+    client: PipelineClient[Any, Any] = PipelineClient(url, policies=policies, **options)
     with client:
         response = client.send_request(HttpRequest(method, url, headers=sent_headers, content=content))
         received = response.read()

@@ -190,7 +190,7 @@ def _shortened_block(block: Block, rows: int, characters: int) -> Block:
 def _shortened_row(row: Row, characters: int) -> Row:
     if len(row.value) <= characters:
         return row
-    return replace(row, value=f"{row.value[:characters]}… ({len(row.value)} characters)")
+    return row._replace(value=f"{row.value[:characters]}… ({len(row.value)} characters)")
 
 
 def rows_of(value: Json, meanings: Mapping[str, str] | None = None) -> Iterator[Row]:

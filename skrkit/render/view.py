@@ -188,7 +188,7 @@ def _shortened_block(block: Block, rows: int, characters: int) -> Block:
 
 
 def _shortened_row(row: Row, characters: int) -> Row:
-    if len(row.value) <= characters:
+    if len(row.value) <= characters or " " in row.value[:characters]:  # prose is read, hex is recognised
         return row
     return row._replace(value=f"{row.value[:characters]}… ({len(row.value)} characters)")
 

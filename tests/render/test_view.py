@@ -17,6 +17,7 @@ from skrkit.render.view import (
     Rows,
     Steps,
     rows_of,
+    shortened,
     view_of,
     view_of_artefact,
     view_of_error,
@@ -187,3 +188,13 @@ def test_an_artefact_stands_between_what_it_proves_and_what_comes_next(body: Thi
     assert (view.blocks[0], view.blocks[-1]) == ("Proves: That it is so.", "Next: It is sent.")
     assert len(view.blocks) == 3
     assert bool(view.facts) == isinstance(body, Thing)
+
+
+def test_a_shortened_view_says_what_it_leaves_out() -> None:
+    long = view_of_json("Long", {"a": "x" * 50, "b": 1, "c": 2, "d": 3})
+    assert rows(shortened(long, rows=2, characters=10).blocks[0]) == (
+        Row(name="a", value="xxxxxxxxxx… (50 characters)"),
+        Row(name="b", value="1"),
+        Row(name="… 2 more"),
+    )
+    assert shortened(long, rows=4, characters=50) == long

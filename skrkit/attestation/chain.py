@@ -83,7 +83,7 @@ def _gather(
     given: tuple[AmdCertificate, ...]
     chain: tuple[AmdCertificate, ...]
     try:
-        given = parse_amd_certificates(evidence.vek, what="VEK certificate") if evidence.vek else ()
+        given = parse_amd_certificates(evidence.vek, what="VEK certificate") if evidence.vek is not None else ()
     except ParseError as error:
         run.error("vek.parse", error)
         return None, ()
@@ -97,6 +97,15 @@ def _gather(
         candidates = given
     else:
         candidates = tuple(item for item in given + chain if item.subject_cn in ("SEV-VCEK", "SEV-VLEK"))
+    if not candidates and evidence.vek is not None:
+        run.fail(
+            "vek.parse",
+            where="the VEK file",
+            expected=f"a certificate of SEV-{report.signing_key}",
+            found=", ".join(item.subject_cn or "(no name)" for item in given),
+            fix=_VEK_FIX,
+        )
+        return None, ()
     if not candidates:
         run.skip("vek.parse", f"no {report.signing_key} was given")
         return None, ()

@@ -171,7 +171,7 @@ def _gap(data: bytes, start: int, end: int, width: int) -> Iterator[Line]:
     for at in range(start, end, count):
         chunk = data[at : min(at + count, end)]
         letters = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in chunk)
-        yield (("", f"0x{at:04x}  {chunk.hex(' '):{3 * count - 1}}  {letters}"),)
+        yield (("", f"0x{at:04x}  {chunk.hex(' '):{3 * count - 1}} {letters}"),)
 
 
 def _container(span: Span, width: int) -> Iterator[Line]:

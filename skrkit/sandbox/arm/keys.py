@@ -10,8 +10,9 @@ from starlette.responses import JSONResponse, Response
 from skrkit.sandbox.arm.call import VAULT_TYPE, Call
 from skrkit.sandbox.store import Document
 from skrkit.sandbox.vault import bundle, creation
-from skrkit.sandbox.vault.call import API_VERSIONS, VaultResource
+from skrkit.sandbox.vault.call import API_VERSIONS, VaultResource, vault_lock
 from skrkit.sandbox.vault.call import Call as VaultCall
+from skrkit.sandbox.vault.material import rsa_bits
 
 KEY_TYPE = "Microsoft.KeyVault/vaults/keys"
 PAGE = 25
@@ -29,7 +30,7 @@ def _vault_call(call: Call, body: dict[str, Any] | None = None) -> VaultCall:
         path=call.path,
         query=call.query,
         body=body or {},
-        lock=call.lock,
+        lock=vault_lock(call.world),
     )
 
 
@@ -68,7 +69,10 @@ def list_keys(call: Call) -> Response:
     shown: list[Document] = []
     after = ""
     while page := inner.keys.names(after, PAGE):
-        shown += [_shown(inner, call, *inner.keys.require(named["name"])) for named in page]
+        for named in page:
+            version = inner.keys.current(named)
+            if version is not None:
+                shown.append(_shown(inner, call, named, version))
         after = page[-1]["name"]
     return JSONResponse({"value": shown})
 
@@ -95,7 +99,7 @@ def _shown(inner: VaultCall, call: Call, named: Document, version: Document, *, 
     if "crv" in version["jwk"]:
         properties["curveName"] = version["jwk"]["crv"]
     else:
-        properties["keySize"] = len(version["jwk"]["n"]) * 6 // 8 // 128 * 1024
+        properties["keySize"] = rsa_bits(version["jwk"])
     if named["release_policy"] is not None:
         kept = named["release_policy"]
         properties["release_policy"] = {"contentType": kept["contentType"], "data": kept["data"]}

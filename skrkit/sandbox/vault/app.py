@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from skrkit.sandbox.vault import access, backup, creation, crypto, deletion, errors, reading, release
-from skrkit.sandbox.vault.call import API_VERSIONS, Call, Handler, VaultResource, find_vault
+from skrkit.sandbox.vault.call import API_VERSIONS, Call, Handler, VaultResource, find_vault, vault_lock
 from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, host, new_request_id
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ MAX_VAULT_BODY_BYTES = 1 << 18  # an attestation token has 5 to 10 kB
 
 def app(world: World) -> Starlette:
     """Return the ASGI app of every vault of the sandbox; the host name says which one a request is for."""
-    lock = threading.RLock()
+    lock = vault_lock(world)
     table = [(method, _pattern(path), permission, handler) for method, path, permission, handler in ROUTES]
 
     async def endpoint(request: Request) -> Response:

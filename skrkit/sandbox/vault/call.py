@@ -81,6 +81,12 @@ def find_vault(world: World, name: str) -> VaultResource | None:
     return VaultResource(body=body) if body else None
 
 
+def vault_lock(world: World) -> threading.RLock:
+    """Return the one lock of the sandbox's keys, which the control plane's keys take too."""
+    lock: threading.RLock = world.cache.setdefault("vault-lock", threading.RLock())
+    return lock
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """A request that has passed authentication, api-version and authorisation. `lock` is held by whoever writes."""

@@ -187,7 +187,7 @@ def rotate_key(call: Call) -> Response:
     _, before = call.keys.require(call.name)
     shape: dict[str, Any] = {"crv": before["jwk"].get("crv")}
     if "n" in before["jwk"]:
-        shape["key_size"] = len(before["jwk"]["n"]) * 6 // 8 // 128 * 1024
+        shape["key_size"] = material.rsa_bits(before["jwk"])
     fresh = material.generate(before["kty"], shape)
     now = int(call.world.now().timestamp())
     with call.lock:

@@ -59,6 +59,10 @@ class Keys:
             raise errors.key_not_found(name, version)
         return named, found
 
+    def current(self, named: Document) -> Document | None:
+        """Return the current version document of a name document; None if it was purged since that was read."""
+        return self.store.get(VERSION_KIND, self._id(named["name"], named["current"]))
+
     def write(self, named: Document, version: Document | None = None) -> None:
         """Write the name document, and the version document if there is one, as one change."""
         with self.store.transaction():
@@ -139,8 +143,7 @@ class Keys:
 
     def version_of_deleted(self, deleted: Document) -> Document:
         """Return the current version document of a deleted key. Raises 404 if a purge came between."""
-        named = deleted["named"]
-        found = self.store.get(VERSION_KIND, self._id(named["name"], named["current"]))
+        found = self.current(deleted["named"])
         if found is None:
-            raise errors.deleted_key_not_found(named["name"])
+            raise errors.deleted_key_not_found(deleted["named"]["name"])
         return found

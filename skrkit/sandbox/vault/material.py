@@ -132,6 +132,11 @@ def _unsigned(value: int, size: int = 0) -> str:
     return b64url(value.to_bytes(size or (value.bit_length() + 7) // 8, "big"))
 
 
+def rsa_bits(jwk: dict[str, str]) -> int:
+    """Return the size of an RSA key by its modulus."""
+    return len(b64url_bytes(jwk["n"], what="JWK member n", where="/n")) * 8
+
+
 def private_key(pem: str) -> PrivateKey:
     """Return the private key of a stored document. It was checked when it was made; a check here costs 100 ms."""
     private = load_pem_private_key(pem.encode("ascii"), None, unsafe_skip_rsa_key_validation=True)

@@ -26,7 +26,9 @@ def list_keys(call: Call) -> Response:
     page = call.keys.names(after, limit + 1)
     items = []
     for named in page[:limit]:
-        _, version = call.keys.require(named["name"])
+        version = call.keys.current(named)
+        if version is None:
+            continue
         items.append(bundle.item(call, named, version, with_version=False))
     last = page[limit - 1]["name"] if len(page) > limit else ""
     return _page(call, "/keys", items, last, limit)
@@ -49,9 +51,9 @@ def list_deleted(call: Call) -> Response:
     now = call.world.now().timestamp()
     items = []
     for deleted in page[:limit]:
-        if deleted["scheduledPurgeDate"] <= now:
+        version = call.keys.current(deleted["named"])
+        if version is None or deleted["scheduledPurgeDate"] <= now:
             continue
-        version = call.keys.version_of_deleted(deleted)
         shown = bundle.item(call, deleted["named"], version, with_version=False)
         items.append(shown | bundle.deleted_members(call, deleted))
     last = page[limit - 1]["named"]["name"] if len(page) > limit else ""

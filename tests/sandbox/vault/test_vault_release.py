@@ -120,6 +120,26 @@ def _names(document: Any, at: str = "") -> list[str]:
     return []
 
 
+def test_our_own_client_takes_the_answer(azure: Azure, keys: Any) -> None:
+    from skrkit.release.key_hsm import parse_key_hsm
+    from skrkit.release.response import parse_release_response, verify_release
+    from skrkit.release.unwrap import Enc
+
+    make(keys)
+    answer = azure.vault("POST", "/keys/skr/release", {"target": token(azure, claims(azure)), "nonce": "abc"})
+    verify_release(
+        parse_release_response(answer.content),
+        roots=[azure.world.tls.root],
+        host="premium.vault.azure.net",
+        enc=Enc("CKM_RSA_AES_KEY_WRAP"),
+        nonce="abc",
+        now=azure.clock.time,
+    )
+    key_hsm = attested.part(answer.json()["value"], 1)["response"]["key"]["key"]["key_hsm"]
+    wrapped_kek, wrapped_key = parse_key_hsm(key_hsm).split()
+    assert (len(wrapped_kek), len(wrapped_key)) == (256, 152)
+
+
 # --- each refusal by itself: name -> one change -> status, code, inner code, message
 
 Change = Callable[[Azure, dict[str, Any]], Any]

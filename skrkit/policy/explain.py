@@ -53,6 +53,22 @@ def nearest_claim(path: str, claims: Mapping[str, Json]) -> str | None:
     return close[0] if close else None
 
 
+def elsewhere(path: str, text: str, claims: Mapping[str, Json]) -> str | None:
+    """Return the path of another claim of the same name that has the value `text`, or None."""
+    name = path.split(".")[-1]
+    for steps in claim_paths(claims):
+        if steps[-1] == name and ".".join(steps) != path and scalar_text(_value(steps, claims)) == text:
+            return ".".join(steps)
+    return None
+
+
+def _value(steps: tuple[str, ...], claims: Mapping[str, Json]) -> Json:
+    value: Json | Mapping[str, Json] = claims
+    for step in steps:
+        value = value[step] if isinstance(value, Mapping) else None
+    return None if isinstance(value, Mapping) else value
+
+
 def leaf_hint(condition: Condition, found: Json, claims: Mapping[str, Json], *, extended: bool) -> str:
     """Return why a condition does not hold, in a few words. `found` is the claim's value, None when it is absent."""
     if condition.operator is not Operator.EQUALS and not extended:
@@ -63,7 +79,9 @@ def leaf_hint(condition: Condition, found: Json, claims: Mapping[str, Json], *, 
         return f"the claim is a JSON {json_type(found)}: only texts, numbers and booleans are compared"
     if condition.operator is not Operator.EQUALS:
         return "the claim's value does not satisfy the operator"
-    return _value_hint(condition.value, found)
+    other = elsewhere(condition.claim, condition.text, claims)
+    hint = _value_hint(condition.value, found)
+    return f"{hint}; {other} has the one asked for" if other else hint
 
 
 def _present(condition: Condition, claims: Mapping[str, Json]) -> bool:

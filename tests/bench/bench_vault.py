@@ -32,7 +32,7 @@ pytestmark = pytest.mark.bench
 
 
 @pytest.fixture(scope="module")
-def azure(tmp_path_factory: pytest.TempPathFactory) -> Azure:
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
     """A sandbox with one releasable RSA-2048 key."""
     home: Path = tmp_path_factory.mktemp("bench")
     made = Azure(home)
@@ -44,7 +44,8 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Azure:
         "release_policy": {"data": encoded(POLICY)},
     }
     assert made.vault("POST", "/keys/skr/create", body).status_code == 200
-    return made
+    yield made
+    made.world.store.close()
 
 
 class Caller:

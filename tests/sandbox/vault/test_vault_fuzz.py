@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ PLAIN = settings(max_examples=120, deadline=None, suppress_health_check=[HealthC
 
 
 @pytest.fixture(scope="module")
-def azure(tmp_path_factory: pytest.TempPathFactory) -> Azure:
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
     """One sandbox for the whole file, with a vault, two keys and a VM to write over."""
     home: Path = tmp_path_factory.mktemp("fuzz")
     made = Azure(home)
@@ -48,7 +49,8 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Azure:
     made.vault("POST", "/keys/ec/create", {"kty": "EC"})
     path = "/providers/Microsoft.Compute/virtualMachines/cvm?api-version=2026-04-01"
     made.arm("PUT", f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg{path}", VM)
-    return made
+    yield made
+    made.world.store.close()
 
 
 def _answered(answer: Any) -> None:

@@ -1,4 +1,8 @@
-"""Resource Manager's refusals in its own words. Texts marked (inferred) are not known to the letter."""
+"""Resource Manager's refusals: its own codes, and its words as far as they are known.
+
+The words about api-version and VM bodies stand in public issues. Those about tokens, roles, groups, resources and vault
+names are general knowledge, held against no recording; texts marked (inferred) are not known at all.
+"""
 
 from __future__ import annotations
 

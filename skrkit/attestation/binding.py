@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from skrkit.attestation.chain import SIGNATURE_STEPS, Endorsed
+from skrkit.attestation.chain import SIGNATURE_STEPS, Endorsed, missing_vek
 from skrkit.attestation.reference import ReferenceValues
 from skrkit.attestation.result import Run
 from skrkit.evidence.hcl import HashType
@@ -64,7 +64,7 @@ def check_signature(run: Run, report: SnpReport, vek: VekCertificate | None) -> 
 
 
 def _no_vek(run: Run, report: SnpReport) -> str:
-    return "vek.parse failed" if run.first_failed(("vek.parse",)) else f"no {report.signing_key} was given"
+    return "vek.parse failed" if run.first_failed(("vek.parse",)) else missing_vek(report)
 
 
 def check_lines(run: Run, report: SnpReport, endorsed: Endorsed) -> None:

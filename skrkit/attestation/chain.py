@@ -57,7 +57,7 @@ def check_certificates(
     """Add the steps of the certificates and return what they came to: C1 to C8 and C10 of sev-snp.md section 10.2."""
     vek, pool = _gather(run, evidence, report)
     if vek is None:
-        why = "vek.parse failed" if run.first_failed(("vek.parse",)) else f"no {report.signing_key} was given"
+        why = "vek.parse failed" if run.first_failed(("vek.parse",)) else missing_vek(report)
         run.skip_all(("chain.vek_signed_by_intermediate", *INTERMEDIATE_STEPS, *ROOT_STEPS), why)
         return Endorsed()
     _check_vek(run, vek, report, now)
@@ -107,7 +107,7 @@ def _gather(
         )
         return None, ()
     if not candidates:
-        run.skip("vek.parse", f"no {report.signing_key} was given")
+        run.skip("vek.parse", missing_vek(report))
         return None, ()
     try:
         vek = _choose([vek_of(item) for item in candidates], report)
@@ -116,6 +116,11 @@ def _gather(
         return None, ()
     pool = tuple(item for item in given + chain if item not in candidates)
     return vek, pool
+
+
+def missing_vek(report: SnpReport) -> str:
+    """Return the words for a VEK that was not given, by the name that KEY_INFO has for it."""
+    return f"no {report.signing_key if report.signing_key in ('VCEK', 'VLEK') else 'VEK'} was given"
 
 
 def _choose(veks: list[VekCertificate], report: SnpReport) -> VekCertificate:
@@ -224,15 +229,13 @@ def _find_issuer(run: Run, step: str, amd: AmdCertificate, pool: tuple[AmdCertif
 def _check_intermediate(run: Run, vek: VekCertificate, issuer: AmdCertificate, now: datetime) -> None:
     place = f"the certificate of {issuer.subject_cn}"
     _check_dates(run, "chain.intermediate_validity", issuer, place, now)
-    _check_authority(run, "chain.intermediate_is_ca", issuer, place, may_have_path=(0, None))
+    _check_authority(run, "chain.intermediate_is_ca", issuer, place, authorities_below=0)
     line = vek.product.value if vek.product is not None else "(unknown)"
     wanted = f"SEV-{line}" if vek.signer == "VCEK" else f"SEV-VLEK-{line}"
     _check_names(run, "chain.intermediate_names", issuer, place, expected_cn=wanted)
 
 
-def _check_authority(
-    run: Run, step: str, amd: AmdCertificate, place: str, *, may_have_path: tuple[int | None, ...]
-) -> None:
+def _check_authority(run: Run, step: str, amd: AmdCertificate, place: str, *, authorities_below: int) -> None:
     from cryptography import x509
 
     basic = _extension(lambda: amd.view.extensions.get_extension_for_class(x509.BasicConstraints).value)
@@ -243,7 +246,7 @@ def _check_authority(
     words = ("a CA" if is_ca else "not a CA") + (", keyCertSign" if signs else ", no keyCertSign")
     run.check(
         step,
-        is_ca and signs and (path in may_have_path or path is None or path > 0),
+        is_ca and signs and (path is None or path >= authorities_below),
         detail=f"{words}, path length {path}",
         where=f"{place}, basicConstraints and keyUsage",
         expected="CA true, keyCertSign, a path length that allows the certificates below it",
@@ -274,7 +277,7 @@ def _check_root(run: Run, root: AmdCertificate, now: datetime, roots: TrustRoots
         fix=_CHAIN_FIX,
     )
     _check_dates(run, "chain.root_validity", root, place, now)
-    _check_authority(run, "chain.root_is_ca", root, place, may_have_path=(None,))
+    _check_authority(run, "chain.root_is_ca", root, place, authorities_below=1)
     if not signs_itself:
         run.skip("chain.root_pinned", "chain.root_self_signed failed")
         return None

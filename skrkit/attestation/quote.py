@@ -268,6 +268,8 @@ def check_event_log(run: Run, evidence: Evidence) -> None:
         run.skip(replay, f"{failed} failed: the PCR values are not what the TPM attests")
     else:
         _compare_pcrs(run, replay, replayed, dict(evidence.pcrs))
+        if evidence.quote is None:
+            run.notes.append("No quote signs the PCR values that the event log was held against.")
     _check_payloads(
         run, [(found.index, found.detail) for found in log.payload_findings() if found.verdict == "differs"]
     )

@@ -41,6 +41,14 @@ class Evidence:
                 found="neither" if self.hcl is None else "both",
                 fix="Pass the HCL report, which holds its SNP report, or a bare SNP report.",
             )
+        if self.hcl is not None and self.runtime_data is not None:
+            raise UsageError(
+                what="Evidence",
+                where="argument `runtime_data`",
+                expected="none beside `hcl`",
+                found=f"{len(self.runtime_data)} bytes",
+                fix="An HCL report brings its own runtime data: leave them out.",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,6 +158,8 @@ def test_neither_or_both_reports() -> None:
         Evidence()
     with pytest.raises(UsageError, match="found both"):
         Evidence(hcl=b"", snp=b"")
+    with pytest.raises(UsageError, match="expected none beside `hcl`, found 1 bytes"):
+        Evidence(hcl=b"", runtime_data=b"x")
 
 
 def test_every_step_is_in_the_protocol() -> None:

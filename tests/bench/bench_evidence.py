@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -50,6 +51,29 @@ def test_bare_cryptography(benchmark: BenchmarkFixture, genoa: Evidence) -> None
         by["intermediate"].verify(leaf.view.signature, leaf.tbs, PSS, hashes.SHA384())
         by["root"].verify(intermediate.view.signature, intermediate.tbs, PSS, hashes.SHA384())
         by["root"].verify(root.view.signature, root.tbs, PSS, hashes.SHA384())
+        key.verify(signature, report.signed, ec.ECDSA(hashes.SHA384()))
+
+    benchmark(bare)
+
+
+@pytest.mark.benchmark(group="verify a report with its chain")
+@pytest.mark.filterwarnings("ignore:Parsed a serial number")
+def test_bare_cryptography_that_loads_the_chain(benchmark: BenchmarkFixture, genoa: Evidence) -> None:
+    """The same four, and the three certificates loaded from PEM with their keys and extensions."""
+    report = parse_snp_report(genoa.snp or b"")
+    signature = encode_dss_signature(report.signature_r, report.signature_s)
+
+    def bare() -> None:
+        leaf, intermediate, root = x509.load_pem_x509_certificates(genoa.chain)
+        keys = [item.public_key() for item in (leaf, intermediate, root)]
+        assert all(item.extensions for item in (leaf, intermediate, root))
+        key, intermediate_key, root_key = keys
+        assert isinstance(key, ec.EllipticCurvePublicKey)
+        assert isinstance(intermediate_key, rsa.RSAPublicKey)
+        assert isinstance(root_key, rsa.RSAPublicKey)
+        intermediate_key.verify(leaf.signature, leaf.tbs_certificate_bytes, PSS, hashes.SHA384())
+        root_key.verify(intermediate.signature, intermediate.tbs_certificate_bytes, PSS, hashes.SHA384())
+        root_key.verify(root.signature, root.tbs_certificate_bytes, PSS, hashes.SHA384())
         key.verify(signature, report.signed, ec.ECDSA(hashes.SHA384()))
 
     benchmark(bare)

@@ -7,7 +7,7 @@ __all__ = ["Cloud", "connect"]
 def __getattr__(name: str) -> object:
     """Return a public name, imported when it is first asked for: `import skrkit` does no work."""
     if name in __all__:
-        from skrkit import cloud
+        from importlib import import_module  # by name: the sandbox reads __version__ here, and must not reach the cloud
 
-        return getattr(cloud, name)
+        return getattr(import_module("skrkit.cloud"), name)
     raise AttributeError(f"module 'skrkit' has no attribute {name!r}")

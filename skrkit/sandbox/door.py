@@ -62,6 +62,22 @@ class Doorway:
         return HttpToolsProtocol(self.config, self.state, {"vm": vm, "connect_host": connect_host}, loop)
 
 
+class _Early(asyncio.Protocol):
+    """What a client says inside TLS before the HTTP side is there: a request can come with the last handshake packet."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.lost = False
+
+    def data_received(self, data: bytes) -> None:
+        """Keep it."""
+        self.data += data
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Note that nobody is left to answer."""
+        self.lost = True
+
+
 class Door(asyncio.Protocol):
     """One connection, until it is known what it wants. `vm` is the lower-case resource id of the VM it comes from."""
 
@@ -129,20 +145,24 @@ class Door(asyncio.Protocol):
         loop, transport = asyncio.get_running_loop(), self._transport
         assert transport is not None
         transport.pause_reading()
-        http = self._way.http(vm=self._vm, connect_host=host)
+        early = _Early()
         try:
             context = await loop.run_in_executor(None, self._way.tls.server_context, host)
             transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             inside = await loop.start_tls(
-                transport, http, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
+                transport, early, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
             )
         except (ssl.SSLError, OSError, TimeoutError) as cause:
             _LOG.warning("TLS as %s failed: %s. Does the client trust the sandbox's CA file?", host, cause)
             transport.close()
             return
-        if inside is None:
+        if inside is None or early.lost:
             return
+        http = self._way.http(vm=self._vm, connect_host=host)
+        inside.set_protocol(http)
         http.connection_made(inside)
+        if early.data:
+            http.data_received(bytes(early.data))
 
     def _refuse(self, status: int, reason: str, message: str) -> None:
         assert self._transport is not None

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -114,9 +115,12 @@ def _spawn(home: Path, port: int | None) -> subprocess.Popen[bytes]:
         detached = {"creationflags": getattr(subprocess, "DETACHED_PROCESS", 0) | subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined,unused-ignore]
     # The process writes its own log; what Python says before that (or instead) lands there too.
     with (home / LOG_FILE).open("ab") as log:
-        return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, close_fds=True, **detached
         )
+    # It outlives us, or we outlive it: a kernel that started a sandbox must not keep its zombie.
+    threading.Thread(target=process.wait, name="sandbox reaper", daemon=True).start()
+    return process
 
 
 def _not_started(home: Path, code: int | None) -> ServiceError:

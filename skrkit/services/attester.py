@@ -91,12 +91,12 @@ class Attester:
             hcl_report=hcl_report,
             certificates=certificates,
             ak_certificate=ak_certificate,
-            ak_public=ak_public.raw,
+            ak_public=ak_public.marshal(),
             pcrs=pcrs,
             quote=quote,
             quote_signature=quote_signature,
             event_log=self.cloud.read_event_log() if self.cloud.event_log else b"",
-            key_public=self._key.public.raw,
+            key_public=self._key.public.marshal(),
             key_certify=certify,
             key_certify_signature=certify_signature,
             os_name=platform.system(),
@@ -131,10 +131,14 @@ def write_user_data(tpm: Tpm, user_data: bytes) -> None:
         )
     padded = user_data.ljust(USER_DATA_BYTES, b"\0")
     try:
-        if tpm.nv_read_public(USER_DATA_INDEX).data_size != USER_DATA_BYTES:
-            tpm.nv_undefine(USER_DATA_INDEX)
-            tpm.nv_define(USER_DATA_INDEX, USER_DATA_BYTES)
-    except ServiceError:  # the index is the guest's to define, and is not there on a fresh VM
+        size = tpm.nv_read_public(USER_DATA_INDEX).data_size
+    except ServiceError as absent:  # the index is the guest's to define, and is not there on a fresh VM
+        if absent.code != "TPM_RC_HANDLE":
+            raise
+        size = 0
+    if size not in (0, USER_DATA_BYTES):
+        tpm.nv_undefine(USER_DATA_INDEX)
+    if size != USER_DATA_BYTES:
         tpm.nv_define(USER_DATA_INDEX, USER_DATA_BYTES)
     tpm.nv_write(USER_DATA_INDEX, padded)
 

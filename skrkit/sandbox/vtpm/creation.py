@@ -34,14 +34,14 @@ from skrkit.sandbox.vtpm.template import STORAGE
 LOCALITY_ZERO = 1  # TPMA_LOCALITY
 
 
-def primary(core: Core, hierarchy: int, template: PublicArea, auth: bytes) -> Key:
+def primary(core: Core, hierarchy: int, template: PublicArea, auth: bytes = b"", data: bytes = b"") -> Key:
     """Return the primary key that the template gives in the hierarchy: the same one each time it is asked for.
 
     A TPM computes the key anew from its seed. Here it is made once and kept by hierarchy and template, which nobody can
-    tell from the outside; in the NULL hierarchy until the next TPM Reset.
+    tell from the outside; in the NULL hierarchy until the next TPM Reset. `data`, the caller's, gives other keys.
     """
-    template_name = template.name()
-    at = (int(hierarchy), template_name.hex())
+    origin = template.name() + data
+    at = (int(hierarchy), origin.hex())
     private = core.state.primaries.get(at)
     if private is None:
         private = generate(template)
@@ -50,7 +50,7 @@ def primary(core: Core, hierarchy: int, template: PublicArea, auth: bytes) -> Ke
     area = replace(template, unique=unique_of(private))
     seed = b""
     if area.has(STORAGE):
-        seed = storage_seed(area.name_alg, core.state.seeds[hierarchy], template_name)
+        seed = storage_seed(area.name_alg, core.state.seeds[hierarchy], origin)
     return Key(
         public=area,
         hierarchy=int(hierarchy),
@@ -73,7 +73,7 @@ def creation_data(
     present = core.state.pcrs.present(selections)
     data = (
         marshal_selections(present)
-        + tpm2b(core.state.pcrs.digest(name_alg, present) if present else b"")
+        + tpm2b(core.state.pcrs.digest(name_alg, present))
         + u8(LOCALITY_ZERO)
         + u16(parent_alg)
         + tpm2b(parent_name)

@@ -156,9 +156,9 @@ def public_key(area: PublicArea) -> PublicKey:
         raise TpmError(Rc.ECC_POINT) from None
 
 
-def storage_seed(name_alg: int, hierarchy_seed: bytes, template_name: bytes) -> bytes:
+def storage_seed(name_alg: int, hierarchy_seed: bytes, origin: bytes) -> bytes:
     """Return a primary storage key's seedValue: a function of the hierarchy's seed and the template, as its key is."""
-    return kdfa(Alg.SHA256, hierarchy_seed, b"STORAGE SEED", template_name, b"", digest_size(name_alg) * 8)
+    return kdfa(Alg.SHA256, hierarchy_seed, b"STORAGE SEED", origin, b"", digest_size(name_alg) * 8)
 
 
 def qualified_name(name_alg: int, parent: bytes, name: bytes) -> bytes:

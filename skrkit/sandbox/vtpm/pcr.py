@@ -43,11 +43,8 @@ class Pcrs:
         bank = self.banks.get(alg)
         if bank is not None:
             bank[pcr] = digest(alg, bank[pcr], value)
-
-    def changed(self, pcr: int) -> None:
-        """Move the update counter for a change of `pcr`, if it counts."""
-        if pcr not in UNCOUNTED:
-            self.counter += 1
+            if pcr not in UNCOUNTED:
+                self.counter += 1  # once for each bank
 
     def reset(self, pcr: int) -> None:
         """Set one PCR to zeros in every bank."""

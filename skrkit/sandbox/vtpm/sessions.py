@@ -19,6 +19,7 @@ from skrkit.sandbox.vtpm.codes import (
 from skrkit.sandbox.vtpm.structures import Symmetric
 
 SE_HMAC, SE_POLICY, SE_TRIAL = 0x00, 0x01, 0x03
+_OTHER_KIND = (HT_HMAC ^ HT_POLICY) << 24
 
 
 @dataclass(kw_only=True)
@@ -141,12 +142,11 @@ class SessionTable:
 
     def get(self, handle: int) -> Session | None:
         """Return the loaded session. Its slot's other kind of handle finds it too, for the caller to refuse."""
-        found = self.loaded.get(handle)
-        if found is None:
-            other = handle ^ ((HT_HMAC ^ HT_POLICY) << 24)
-            found = self.loaded.get(other)
-        return found
+        return self.loaded.get(handle) or self.loaded.get(handle ^ _OTHER_KIND)
 
     def flush(self, handle: int) -> bool:
-        """Remove a session, loaded or saved; return whether it was there."""
-        return self.loaded.pop(handle, None) is not None or self.saved.pop(handle, None) is not None
+        """Remove the session in the handle's slot, loaded or saved; return whether there was one."""
+        for each in (handle, handle ^ _OTHER_KIND):
+            if self.loaded.pop(each, None) is not None or self.saved.pop(each, None) is not None:
+                return True
+        return False

@@ -55,13 +55,13 @@ class Scheme:
         return u16(self.alg) + (b"" if self.alg in (Alg.NULL, Alg.RSAES) else u16(self.hash_alg))
 
 
-def read_scheme(reader: Reader, allowed: Collection[int]) -> Scheme:
-    """Return a scheme out of `allowed` or TPM_ALG_NULL; TPM_RC_VALUE for another one, TPM_RC_HASH for its digest."""
+def read_scheme(reader: Reader, allowed: Collection[int], unknown: Rc = Rc.VALUE) -> Scheme:
+    """Return a scheme out of `allowed` or TPM_ALG_NULL; `unknown` for another one, TPM_RC_HASH for its digest."""
     alg = reader.u16()
     if alg == Alg.NULL:
         return Scheme()
     if alg not in allowed:
-        raise TpmError(Rc.VALUE)
+        raise TpmError(unknown)
     return Scheme(alg=alg) if alg == Alg.RSAES else Scheme(alg=alg, hash_alg=read_hash(reader))
 
 
@@ -72,10 +72,7 @@ def read_decrypt_scheme(reader: Reader) -> Scheme:
 
 def read_signing_scheme(reader: Reader) -> Scheme:
     """Return a TPMT_SIG_SCHEME+; an unknown one is TPM_RC_SCHEME."""
-    try:
-        return read_scheme(reader, (Alg.RSASSA, Alg.RSAPSS, Alg.ECDSA))
-    except TpmError as refused:
-        raise TpmError(Rc.SCHEME if refused.code == Rc.VALUE else refused.code) from None
+    return read_scheme(reader, (Alg.RSASSA, Alg.RSAPSS, Alg.ECDSA), Rc.SCHEME)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +156,8 @@ class KeyParameters:
 def read_key_parameters(reader: Reader, kind: int) -> KeyParameters:
     """Return the parameters of an RSA or ECC key."""
     symmetric = read_symmetric(reader, xor=False)
-    scheme = read_scheme(reader, (*SIGN_SCHEMES[Alg(kind)], *DECRYPT_SCHEMES[Alg(kind)]))
+    unknown = Rc.VALUE if kind == Alg.RSA else Rc.SCHEME
+    scheme = read_scheme(reader, (*SIGN_SCHEMES[Alg(kind)], *DECRYPT_SCHEMES[Alg(kind)]), unknown)
     if kind == Alg.RSA:
         bits = reader.u16()
         if bits not in RSA_BITS:

@@ -126,7 +126,6 @@ class Vtpm:
         with self._lock:
             for name, value in digests.items():
                 self._core.state.pcrs.extend(pcr, BANKS[name], value)
-            self._core.state.pcrs.changed(pcr)
             self._core.dirty = True
 
     def platform_nv_define(self, index: int, size: int, attributes: int) -> None:
@@ -160,7 +159,7 @@ class Vtpm:
     def create_ak(self) -> bytes:
         """Return the TPM2B_PUBLIC of the attestation key, made persistent at 0x81000003 as the HCL does at boot."""
         with self._lock:
-            key = primary(self._core, int(Rh.ENDORSEMENT), AK_TEMPLATE, b"")
+            key = primary(self._core, int(Rh.ENDORSEMENT), AK_TEMPLATE)
             self._core.state.persistent[AK_HANDLE] = key
             self._core.dirty = True
             return tpm2b(key.public.marshal())
@@ -171,7 +170,7 @@ class Vtpm:
             return tpm2b(self._ek().public.marshal())
 
     def _ek(self) -> Key:
-        return primary(self._core, int(Rh.ENDORSEMENT), EK_TEMPLATE, b"")
+        return primary(self._core, int(Rh.ENDORSEMENT), EK_TEMPLATE)
 
     def ak_private_key(self) -> rsa.RSAPrivateKey:
         """Return the attestation key itself. Raises `LookupError` before `create_ak`."""

@@ -44,7 +44,7 @@ def _head(core: Core, signer: Key | None, kind: int, qualifying: bytes) -> bytes
     """
     clock, resets, restarts, safe = core.clock_info()
     version = FIRMWARE_VERSION
-    qualified = b"" if signer is None else signer.qualified_name
+    qualified = u32(Rh.NULL) if signer is None else signer.qualified_name
     if signer is None or signer.hierarchy not in (Rh.ENDORSEMENT, Rh.PLATFORM):
         blur = kdfa(CONTEXT_HASH_ALG, core.state.proofs[Rh.OWNER], b"OBFUSCATE", qualified, b"", 128)
         version = version + int.from_bytes(blur[:8], "big") & MASK_64

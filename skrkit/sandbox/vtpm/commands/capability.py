@@ -72,7 +72,8 @@ NV_COMMANDS: Final = {
     Cc.Startup,
     Cc.Shutdown,
 }
-FIXED, VARIABLE = 0x100, 0x200
+VARIABLE = 0x200  # the first of the properties that change
+LAST_CAPABILITY = 0x0A  # TPM_CAP_ACT
 
 Capability = Callable[[Core, int, int], tuple[bool, bytes]]
 
@@ -103,7 +104,10 @@ def _handles(core: Core, first: int, count: int) -> tuple[bool, bytes]:
         raise parameter_error(2, Rc.HANDLE)
     if kind in (HT_HMAC, HT_POLICY):
         slot = first & 0xFFFFFF
-        rows = [(handle & 0xFFFFFF, u32(handle)) for handle in found[kind] if handle & 0xFFFFFF >= slot]
+        saved = HT_HMAC << 24  # a saved session is listed as if it were an HMAC session (libtpms)
+        rows = [
+            (handle & 0xFFFFFF, u32(handle if kind == HT_HMAC else saved | handle & 0xFFFFFF)) for handle in found[kind]
+        ]
         return _listed(rows, slot, count, 4)
     return _listed(((int(handle), u32(handle)) for handle in found[kind]), first, count, 4)
 
@@ -193,7 +197,7 @@ def _variable(core: Core) -> dict[int, int]:
     locked = attack.failed >= attack.MAX_TRIES
     return {
         0x200: owner | locked << 9 | 1 << 10,  # TPMA_PERMANENT; bit 10: the TPM made its own EPS
-        0x201: 0x0000000F,  # TPMA_STARTUP_CLEAR: all hierarchies enabled
+        0x201: 0x8000000F,  # TPMA_STARTUP_CLEAR: hierarchies enabled; orderly, since every answered command is kept
         0x202: len(state.nv),
         0x203: len(core.objects),
         0x204: TRANSIENT_SLOTS - len(core.objects),
@@ -251,7 +255,7 @@ CAPABILITIES: Final[dict[int, Capability]] = {
 
 def _capability(reader: Reader) -> int:
     value = reader.u32()
-    if value not in CAPABILITIES:
+    if value > LAST_CAPABILITY:
         raise TpmError(Rc.VALUE)
     return value
 
@@ -259,5 +263,7 @@ def _capability(reader: Reader) -> int:
 @command(Cc.GetCapability, _capability, Reader.u32, Reader.u32)
 def get_capability(core: Core, capability: int, first: int, count: int) -> Reply:
     """TPM2_GetCapability: whether there is more, and TPMS_CAPABILITY_DATA."""
+    if capability not in CAPABILITIES:
+        raise parameter_error(2, Rc.VALUE)  # known to the TCG, not to this TPM: libtpms blames the property
     more, data = CAPABILITIES[capability](core, first, count)
     return Reply(parameters=u8(more) + u32(capability) + data)

@@ -50,8 +50,6 @@ def _checked(area: PublicArea, auth: bytes, data: bytes, parent: PublicArea | No
     auth = auth.rstrip(b"\x00")
     if len(auth) > digest_size(area.name_alg):
         raise parameter_error(1, Rc.SIZE)
-    if data:  # the private half of an asymmetric key comes from the TPM alone
-        raise parameter_error(1, Rc.VALUE)
     return auth
 
 
@@ -77,7 +75,7 @@ def create_primary(
     """TPM2_CreatePrimary: 27 ms for a template that is new, a lookup for one that was seen."""
     core.check_slot()
     auth = _checked(template, *sensitive, None)
-    key = primary(core, hierarchy, template, auth)
+    key = primary(core, hierarchy, template, auth, sensitive[1])
     data, creation_hash, ticket = creation_data(core, key, None, selections, outside_info)
     answer = tpm2b(key.public.marshal()) + tpm2b(data) + tpm2b(creation_hash) + ticket + tpm2b(key.name)
     return Reply(handle=core.load(key), parameters=answer)

@@ -30,8 +30,6 @@ def pcr_extend(core: Core, pcr: int, values: tuple[tuple[int, bytes], ...]) -> R
     _check_locality(pcr)
     for alg, value in values:
         core.state.pcrs.extend(pcr, alg, value)
-    if values:
-        core.state.pcrs.changed(pcr)
     core.dirty = True
     return Reply()
 
@@ -50,7 +48,6 @@ def pcr_event(core: Core, pcr: int, event: bytes) -> Reply:
         _check_locality(pcr)
         for alg, value in digests.items():
             pcrs.extend(pcr, alg, value)
-        pcrs.changed(pcr)
         core.dirty = True
     return Reply(parameters=u32(len(digests)) + b"".join(u16(alg) + value for alg, value in digests.items()))
 
@@ -61,7 +58,6 @@ def pcr_reset(core: Core, pcr: int) -> Reply:
     if pcr not in RESETTABLE:
         raise TpmError(Rc.LOCALITY)
     core.state.pcrs.reset(pcr)
-    core.state.pcrs.changed(pcr)
     core.dirty = True
     return Reply()
 

@@ -153,5 +153,5 @@ def _encrypt(public: rsa.RSAPublicKey, message: bytes, scheme: Scheme, label: by
         return pow(value, numbers.e, numbers.n).to_bytes(size, "big")
     try:
         return public.encrypt(message, _oaep(scheme, label) if scheme.alg == Alg.OAEP else padding.PKCS1v15())
-    except ValueError:
-        raise parameter_error(1, Rc.VALUE) from None
+    except ValueError:  # too long for the padding
+        raise TpmError(Rc.FAILURE) from None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -29,7 +29,7 @@ SERVICES = {
     "login.windows.net": "skrkit.sandbox.entra",
     ARM_HOST: "skrkit.sandbox.arm.app",
     "*.vault.azure.net": "skrkit.sandbox.vault.app",
-    "*.attest.azure.net": "skrkit.sandbox.maa.routes",
+    "*.*.attest.azure.net": "skrkit.sandbox.maa.routes",
     "kdsintf.amd.com": "skrkit.sandbox.kds",
 }
 PLAIN_SERVICES = {IMDS_HOST: "skrkit.sandbox.imds", CONTROL_HOST: "skrkit.sandbox.control"}
@@ -54,8 +54,7 @@ class HostRouter:
         if scope["type"] != "http":
             return
         host = _host_header(scope)
-        tunnelled = scope["state"].get("connect_host")
-        app = self._service(host, tunnelled)
+        app = self._service(host, scope["state"])
         if host != CONTROL_HOST:
             self.last_request = time.monotonic()
         if host == ARM_HOST and scope["method"] not in ("GET", "HEAD"):
@@ -65,14 +64,23 @@ class HostRouter:
         except Exception:  # noqa: BLE001 - it was answered with 500 already; the traceback belongs in the log
             _LOG.exception("%s %s%s", scope["method"], host, scope["path"])
 
-    def _service(self, host: str, tunnelled: str | None) -> ASGIApp:
-        if tunnelled is None:
-            module = PLAIN_SERVICES.get(host)
-            return self._app(module) if module else _plain_refusal(host)
-        if host != tunnelled:
+    def _service(self, host: str, connection: Mapping[str, Any]) -> ASGIApp:
+        """Return the app for a host. Everything that names one (tunnel, request line, header) must name the same."""
+        tunnelled, target = connection.get("connect_host"), connection.get("target_host")
+        if not host:
+            return _refusal(400, "InvalidHostHeader", "A request has one Host header, which names one host.")
+        if target not in (None, host):
+            return _refusal(400, "InvalidHostHeader", f"The request line names {target}, the Host header {host}.")
+        if tunnelled not in (None, host):
             return _refusal(421, "MisdirectedRequest", f"The tunnel is to {tunnelled}, the request is for {host}.")
-        module = SERVICES.get(host) or SERVICES.get("*." + host.partition(".")[2]) or _by_suffix(host)
-        return self._app(module) if module else unknown_host(host)
+        module = PLAIN_SERVICES.get(host) if tunnelled is None else _secure_service(host)
+        if module:
+            return self._app(module)
+        if tunnelled is None and _secure_service(host):
+            return _refusal(403, "HttpsRequired", f"{host} speaks https alone.")
+        if host == IMDS_HOST:
+            return _refusal(403, "HttpRequired", f"{host} speaks http alone.")
+        return _unknown_host(host)
 
     def _app(self, module: str) -> ASGIApp:
         if module not in self._apps:
@@ -83,12 +91,29 @@ class HostRouter:
         return self._apps[module]
 
     def _announced(self, send: Send) -> Send:
+        """Return a `send` that holds the answer back until the doors are right; if they cannot be, it is a 503."""
+        failed = False
+
         async def announce(message: Message) -> None:
+            nonlocal failed
             if message["type"] == "http.response.start":
-                await self._after_change()
-            await send(message)
+                try:
+                    await self._after_change()
+                except (OSError, ServiceError) as cause:
+                    _LOG.error("the doors of the VMs could not be opened: %s", cause)
+                    failed = True
+                    await _send_doors_shut(send)
+            if not failed:
+                await send(message)
 
         return announce
+
+
+async def _send_doors_shut(send: Send) -> None:
+    message = "The change was made, but the door of a VM could not be opened; the sandbox's log says why."
+    response = _json_error(503, "DoorsShut", message)
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": response.body})
 
 
 def _host_header(scope: Scope) -> str:
@@ -99,27 +124,22 @@ def _host_header(scope: Scope) -> str:
     return host.removesuffix(":443").removesuffix(":80")
 
 
-def _by_suffix(host: str) -> str | None:
-    return next((module for known, module in SERVICES.items() if known[0] == "*" and host.endswith(known[1:])), None)
+def _secure_service(host: str) -> str | None:
+    """Return the module that answers for a host over https. A star stands for one label, as in a certificate."""
+    _, _, parent = host.partition(".")
+    return SERVICES.get(host) or SERVICES.get(f"*.{parent}") or SERVICES.get(f"*.*.{parent.partition('.')[2]}")
 
 
-def unknown_host(host: str) -> ASGIApp:
-    """Return the answer for a host that the sandbox does not have."""
+def _unknown_host(host: str) -> ASGIApp:
     known = ", ".join([*SERVICES, IMDS_HOST])
-    return _refusal(
-        502,
-        "HostNotInSandbox",
-        f"The sandbox has no {host or 'request without one Host header'}, and forwards nothing. It has: {known}",
-    )
-
-
-def _plain_refusal(host: str) -> ASGIApp:
-    if SERVICES.get(host) or _by_suffix(host):
-        return _refusal(403, "HttpsRequired", f"{host} speaks https alone.")
-    return unknown_host(host)
+    return _refusal(502, "HostNotInSandbox", f"The sandbox has no {host}, and forwards nothing. It has: {known}")
 
 
 def _refusal(status: int, code: str, message: str) -> ASGIApp:
+    return _json_error(status, code, message)
+
+
+def _json_error(status: int, code: str, message: str) -> JSONResponse:
     return JSONResponse({"error": {"code": code, "message": message}}, status)
 
 
@@ -132,4 +152,4 @@ async def _state_unavailable(_request: Request, error: Exception) -> Response:
 
 async def _internal_error(_request: Request, _error: Exception) -> Response:
     message = "The sandbox failed; its log says why. This is a bug in skrkit, not in your request."
-    return JSONResponse({"error": {"code": "InternalServerError", "message": message}}, 500)
+    return _json_error(500, "InternalServerError", message)

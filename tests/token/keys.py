@@ -20,9 +20,13 @@ NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 KID = "abc+/def="
 
 
-@cache
 def rsa_key(name: str, bits: int = 2048) -> RSAPrivateKey:
-    """The same key for the same name, within one run."""
+    """The same key for the same name and size, within one run."""
+    return _rsa_key(name, bits)
+
+
+@cache
+def _rsa_key(name: str, bits: int) -> RSAPrivateKey:
     return generate_private_key(65537, bits)
 
 

@@ -1,0 +1,109 @@
+"""What a release policy costs to parse and evaluate, and what the token and the response around it cost.
+
+The bound for two clauses is 20 microseconds; a thousand authorities must cost about a thousand times one.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from skrkit.policy.evaluate import evaluate
+from skrkit.policy.model import ReleasePolicy
+from skrkit.policy.parse import parse_policy
+from skrkit.policy.templates import cvm_policy
+from skrkit.release.request import Enc
+from skrkit.release.response import parse_release_response, verify_release
+from skrkit.token.decode import decode_jwt
+from skrkit.token.jwks import parse_jwks
+from skrkit.token.verify import verify_token
+from skrkit.wire import Json
+
+pytestmark = pytest.mark.bench
+
+ISSUER = "https://sharedweu.weu.attest.azure.net"
+HOST = "skr-kvq6srllol2jntw.vault.azure.net"
+THEN = datetime(2022, 12, 24, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def folder(captures: Path) -> Path:
+    return captures / "maa-token-and-akv-release"
+
+
+@pytest.fixture(scope="module")
+def claims(folder: Path) -> dict[str, Json]:
+    return decode_jwt((folder / "maa-token.jwt").read_bytes()).claims
+
+
+def repeated(count: int, *, applies: bool) -> ReleasePolicy:
+    clause = cvm_policy(ISSUER if applies else "https://elsewhere.example").root[0].document()
+    return parse_policy(json.dumps({"version": "1.0.0", "anyOf": [clause] * count}))
+
+
+def test_evaluate_two_clauses(benchmark: BenchmarkFixture, claims: dict[str, Json]) -> None:
+    policy = cvm_policy(ISSUER)
+    assert benchmark(evaluate, policy, claims).holds
+
+
+@pytest.mark.parametrize("count", [10, 100, 1000])
+@pytest.mark.parametrize("applies", [True, False], ids=["all-apply", "none-applies"])
+def test_evaluate_authorities(benchmark: BenchmarkFixture, claims: dict[str, Json], count: int, applies: bool) -> None:
+    policy = repeated(count, applies=applies)
+    assert benchmark(evaluate, policy, claims).holds is applies
+
+
+def test_parse_two_clauses(benchmark: BenchmarkFixture) -> None:
+    assert benchmark(parse_policy, cvm_policy(ISSUER).raw).version == "1.0.0"
+
+
+def test_parse_a_thousand_authorities(benchmark: BenchmarkFixture) -> None:
+    assert len(benchmark(parse_policy, repeated(1000, applies=True).raw).root) == 1000
+
+
+def test_explain_a_claim_that_is_elsewhere(benchmark: BenchmarkFixture, claims: dict[str, Json]) -> None:
+    _, status = evaluate(cvm_policy(ISSUER, guest=False), claims).leaves()
+    assert benchmark(lambda: status.hint).startswith("the claim stands elsewhere")
+
+
+def test_verify_token(benchmark: BenchmarkFixture, folder: Path) -> None:
+    token = decode_jwt((folder / "maa-token.jwt").read_bytes())
+    jwks = parse_jwks((folder / "maa-jwks.json").read_bytes())
+    assert benchmark(lambda: verify_token(token, jwks=jwks, issuer=ISSUER, now=THEN)).issuer == ISSUER
+
+
+def test_bare_rs256_of_the_token(benchmark: BenchmarkFixture, folder: Path) -> None:
+    token = decode_jwt((folder / "maa-token.jwt").read_bytes())
+    key = parse_jwks((folder / "maa-jwks.json").read_bytes()).keys[0].public_key()
+    signed = token.raw.rpartition(b".")[0]
+    benchmark(key.verify, token.signature, signed, PKCS1v15(), SHA256())
+
+
+def test_verify_release(benchmark: BenchmarkFixture, folder: Path) -> None:
+    response = parse_release_response((folder / "release-response.json").read_bytes())
+    roots = [x509.load_der_x509_certificate(response.x5c[-1])]
+    enc = Enc.CKM_RSA_AES_KEY_WRAP
+    release = benchmark(lambda: verify_release(response, roots=roots, host=HOST, enc=enc, nonce=None, now=THEN))
+    assert release.root.startswith("CN=DigiCert")
+
+
+def test_bare_signatures_of_the_release(benchmark: BenchmarkFixture, folder: Path) -> None:
+    response = parse_release_response((folder / "release-response.json").read_bytes())
+
+    def verify() -> None:
+        leaf, issuing, root = (x509.load_der_x509_certificate(der) for der in response.x5c)
+        key = leaf.public_key()
+        assert isinstance(key, RSAPublicKey)
+        key.verify(response.signature, response.signing_input, PKCS1v15(), SHA256())
+        leaf.verify_directly_issued_by(issuing)
+        issuing.verify_directly_issued_by(root)
+
+    benchmark(verify)

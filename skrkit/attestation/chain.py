@@ -243,14 +243,15 @@ def _check_authority(run: Run, step: str, amd: AmdCertificate, place: str, *, au
     is_ca = basic is not None and basic.ca
     signs = usage is not None and usage.key_cert_sign
     path = None if basic is None else basic.path_length
-    words = ("a CA" if is_ca else "not a CA") + (", keyCertSign" if signs else ", no keyCertSign")
+    limit = "no limit of path length" if path is None else f"path length {path}"
+    words = ("a CA" if is_ca else "not a CA") + (", keyCertSign, " if signs else ", no keyCertSign, ") + limit
     run.check(
         step,
         is_ca and signs and (path is None or path >= authorities_below),
-        detail=f"{words}, path length {path}",
+        detail=words,
         where=f"{place}, basicConstraints and keyUsage",
         expected="CA true, keyCertSign, a path length that allows the certificates below it",
-        found=f"{words}, path length {path}",
+        found=words,
         fix=_CHAIN_FIX,
     )
 

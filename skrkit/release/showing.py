@@ -36,7 +36,7 @@ def show_evidence(made: Collector, evidence: CollectedEvidence, local: Attestati
         "local-verification",
         "The same evidence, verified here",
         local,
-        proves=f"Every step that Azure Attestation takes was taken here first, up to the root: {local.root or 'none'}.",
+        proves=f"Every step that Azure Attestation takes was taken here first, against the roots of: {local.root}.",
         next="If MAA refuses what holds here, the difference is in MAA's policy, not in the evidence.",
     )
 

@@ -136,9 +136,10 @@ def signed(response: bytes) -> bytes:
 
 def play(run: Run) -> list[Step]:
     """Return every step of the corpus, played on one TPM."""
-    from tests.sandbox.vtpm import corpus_keys, corpus_memory, corpus_sessions
+    from tests.sandbox.vtpm import corpus_keys, corpus_memory, corpus_sessions, corpus_templates
 
-    for section in (*SECTIONS, *corpus_memory.SECTIONS, *corpus_sessions.SECTIONS, *corpus_keys.SECTIONS):
+    others = (corpus_memory, corpus_sessions, corpus_templates, corpus_keys)
+    for section in (*SECTIONS, *(each for module in others for each in module.SECTIONS)):
         section(run)
     names = [step.name for step in run.steps]
     twice = {name for name in names if names.count(name) > 1}

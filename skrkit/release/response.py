@@ -294,7 +294,8 @@ def _kids(response: ReleaseResponse, host: str) -> ReleaseStep:
             _refuse("release.kid", "vault of the key", where, f"https://{host}/keys/…", repr(kid[:200]), fix)
     name, version = _name_and_version(asked)
     released_name, released_version = _name_and_version(released)
-    if not name or name != released_name or not released_version or version not in ("", released_version):
+    same = name == released_name and version in ("", released_version)
+    if not (name and released_version and same) or "/" in released_version:
         _refuse(
             "release.kid", "released key", "/response/key/key/kid", f"a version of {asked}", repr(released[:200]), fix
         )

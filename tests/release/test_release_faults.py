@@ -138,6 +138,10 @@ FAULTS: dict[str, tuple[Callable[[], bytes], str, str, str, str]] = {
     "another version": (
         lambda: made(kid=f"{KID}/{'1' * 32}"), "release.kid", "/response/key/key/kid", f"{KID}/1", f"/k/{VERSION}"
     ),
+    "more than a version": (
+        lambda: made(released=f"{KID}/{VERSION}/release"),
+        "release.kid", "/response/key/key/kid", f"a version of {KID}", f"{VERSION}/release",
+    ),
     "no version": (lambda: made(released=KID), "release.kid", "/response/key/key/kid", "a version of", KID),
     "host as a prefix": (
         lambda: made(kid=f"https://{HOST}.evil.example/keys/k"),

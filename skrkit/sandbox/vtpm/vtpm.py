@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Mapping
 
@@ -129,12 +130,16 @@ class Vtpm:
             self._core.dirty = True
 
     def platform_nv_define(self, index: int, size: int, attributes: int) -> None:
-        """Make an NV index with a SHA-256 name and no value of its own, in place of one that is there."""
+        """Make an NV index with a SHA-256 name, in place of one that is there.
+
+        Its own value is 8 random bytes that nobody learns, as the paravisor's are (openvmm, tpm_lib): with AUTHWRITE
+        and an empty value the guest could write the report that is to vouch for it.
+        """
         if index >> 24 != HT_NV or not 0 < size <= NV_INDEX_MAX:
             raise ValueError(f"NV index 0x{index:08x} of {size} bytes")
         public = NvPublic(index=index, name_alg=int(Alg.SHA256), attributes=attributes, policy=b"", size=size)
         with self._lock:
-            self._core.state.nv[index] = blank(public, b"")
+            self._core.state.nv[index] = blank(public, os.urandom(8))
             self._core.dirty = True
 
     def platform_nv_write(self, index: int, data: bytes) -> None:

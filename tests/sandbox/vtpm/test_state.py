@@ -132,13 +132,14 @@ def test_the_paravisor_hears_of_a_read_before_its_data_is_taken_and_not_of_a_ref
     assert heard == [(HCL_REPORT, 0)]
 
 
-def test_the_guest_cannot_write_or_remove_the_platform_s_index_as_owner() -> None:
+def test_the_guest_cannot_write_or_remove_the_platform_s_index() -> None:
     vtpm = started()
     vtpm.platform_nv_define(HCL_REPORT, 2600, PLATFORM_INDEX)
     vtpm.platform_nv_write(HCL_REPORT, b"report")
     write = command(0x137, [raw.OWNER, HCL_REPORT], b2(b"forged") + n(2, 0), [password()])
+    by_value = command(0x137, [HCL_REPORT, HCL_REPORT], b2(b"forged") + n(2, 0), [password()])
     remove = command(0x122, [raw.OWNER, HCL_REPORT], b"", [password()])
-    assert [raw.code_of(vtpm.transceive(each)) for each in (write, remove)] == [0x149, 0x149]
+    assert [raw.code_of(vtpm.transceive(each)) for each in (write, by_value, remove)] == [0x149, 0x9A2, 0x149]
     assert vtpm.nv_data(HCL_REPORT) == b"report" + bytes(2594)
 
 

@@ -42,7 +42,7 @@ from skrkit.sandbox.vtpm.codes import (
 )
 from skrkit.sandbox.vtpm.core import Core
 from skrkit.sandbox.vtpm.encryption import decrypt_parameter, encrypt_parameter
-from skrkit.sandbox.vtpm.registry import Call, Role
+from skrkit.sandbox.vtpm.registry import Call, Role, is_session
 from skrkit.sandbox.vtpm.sessions import Session
 
 MAX_SESSIONS = 3
@@ -107,7 +107,7 @@ def _parse(core: Core, call: Call, area: Reader) -> list[Authorisation]:
 
 def _parse_entry(area: Reader, number: int) -> Authorisation:
     handle = area.u32()
-    if handle >> 24 not in (HT_HMAC, HT_POLICY) and handle != Rh.PW:
+    if not (is_session(handle, HT_HMAC) or is_session(handle, HT_POLICY) or handle == Rh.PW):
         raise TpmError(Rc.VALUE)
     nonce = area.sized(MAX_DIGEST)
     attributes = area.u8()

@@ -26,8 +26,10 @@ from skrkit.sandbox.vtpm.structures import (
     ECC_P256,
     PublicArea,
     Selections,
+    Sensitive,
     Ticket,
     marshal_selections,
+    read_sensitive,
 )
 from skrkit.sandbox.vtpm.template import STORAGE
 
@@ -113,18 +115,11 @@ def marshal_sensitive(key: Key) -> bytes:
     return u16(key.public.type) + tpm2b(padded) + tpm2b(key.seed) + tpm2b(secret)
 
 
-def read_sensitive(reader: Reader, area: PublicArea) -> tuple[bytes, bytes, bytes]:
-    """Return (auth, seed, private as PKCS#8 DER) of a TPMT_SENSITIVE. TPM_RC_TYPE, TPM_RC_BINDING if not the area's."""
-    if reader.u16() != area.type:
+def assemble(area: PublicArea, sensitive: Sensitive) -> bytes:
+    """Return the private key of the two halves, as PKCS#8 DER. TPM_RC_TYPE, TPM_RC_BINDING if they do not fit."""
+    if sensitive.type != area.type:
         raise TpmError(Rc.TYPE)
-    auth, seed, secret = reader.sized(MAX_DIGEST), reader.sized(MAX_DIGEST), reader.sized(MAX_SECRET)
-    return auth.rstrip(b"\x00"), seed, _assemble(area, int.from_bytes(secret, "big"))
-
-
-MAX_SECRET = 192  # a prime of RSA-3072
-
-
-def _assemble(area: PublicArea, secret: int) -> bytes:
+    secret = int.from_bytes(sensitive.secret, "big")
     key: PrivateKey
     if area.type == Alg.RSA:
         modulus = int.from_bytes(area.unique, "big")
@@ -185,12 +180,12 @@ def unwrap(wrapped: bytes, area: PublicArea, parent: Key) -> Key:
     vector = reader.sized(16)
     inner = Reader(cfb(secret, vector, reader.rest(), decrypt=True))
     inner.u16()
-    auth, seed, private = read_sensitive(inner, area)
+    sensitive = read_sensitive(inner)
     return Key(
         public=area,
         hierarchy=parent.hierarchy,
         qualified_name=qualified_name(area.name_alg, parent.qualified_name, name),
-        auth=auth,
-        seed=seed,
-        private=private,
+        auth=sensitive.auth,
+        seed=sensitive.seed,
+        private=assemble(area, sensitive),
     )

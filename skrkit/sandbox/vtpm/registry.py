@@ -12,12 +12,14 @@ from typing import Any
 
 from skrkit.sandbox.vtpm.buffer import Reader
 from skrkit.sandbox.vtpm.codes import (
+    ACTIVE_SESSIONS,
     HT_HMAC,
     HT_NV,
     HT_PERSISTENT,
     HT_POLICY,
     HT_TRANSIENT,
     PCR_COUNT,
+    TRANSIENT_SLOTS,
     Cc,
     Rc,
     Rh,
@@ -33,8 +35,21 @@ class Role(Enum):
     ADMIN = 2
 
 
+def _transient(handle: int) -> bool:
+    return 0 <= handle - (HT_TRANSIENT << 24) < TRANSIENT_SLOTS
+
+
+def is_session(handle: int, kind: int) -> bool:
+    """Return whether a handle is one that a session of the kind (HT_HMAC, HT_POLICY) can have."""
+    return 0 <= handle - (kind << 24) < ACTIVE_SESSIONS
+
+
 def _object(handle: int) -> bool:
-    return handle >> 24 in (HT_TRANSIENT, HT_PERSISTENT)
+    return _transient(handle) or handle >> 24 == HT_PERSISTENT
+
+
+def _context(handle: int) -> bool:
+    return _transient(handle) or is_session(handle, HT_HMAC) or is_session(handle, HT_POLICY)
 
 
 def _hierarchy(handle: int) -> bool:
@@ -88,8 +103,8 @@ _PASSES: dict[Handles, Callable[[int], bool]] = {
     Handles.PROVISION: lambda handle: handle in (Rh.OWNER, Rh.PLATFORM),
     Handles.HIERARCHY_OR_NULL: lambda handle: _hierarchy(handle) or handle == Rh.NULL,
     Handles.HIERARCHY_AUTH: lambda handle: _hierarchy(handle) or handle == Rh.LOCKOUT,
-    Handles.POLICY_SESSION: lambda handle: handle >> 24 == HT_POLICY,
-    Handles.CONTEXT: lambda handle: handle >> 24 in (HT_HMAC, HT_POLICY, HT_TRANSIENT),
+    Handles.POLICY_SESSION: lambda handle: is_session(handle, HT_POLICY),
+    Handles.CONTEXT: _context,
     Handles.PERSISTENT: lambda handle: handle >> 24 == HT_PERSISTENT,
     Handles.LOCKOUT: lambda handle: handle == Rh.LOCKOUT,
 }

@@ -7,7 +7,7 @@ honest. Unmarshalling checks what the TPM checks there, in its order. Source: TC
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from skrkit.sandbox.vtpm.algorithms import digest, is_hash
@@ -25,11 +25,12 @@ from skrkit.sandbox.vtpm.codes import (
 )
 
 HASH_COUNT = 4
-MAX_SENSITIVE_DATA = 256
+MAX_SENSITIVE_DATA = 128  # MAX_SYM_DATA
 MAX_COORDINATE = 48  # P-384
 ECC_P256, ECC_P384 = 0x0003, 0x0004
 CURVE_BYTES: Final = {ECC_P256: 32, ECC_P384: 48}
 RSA_BITS = (1024, 2048, 3072)
+AES_BITS = (128, 256)
 
 SIGN_SCHEMES: Final = {Alg.RSA: (Alg.RSASSA, Alg.RSAPSS), Alg.ECC: (Alg.ECDSA,)}
 DECRYPT_SCHEMES: Final = {Alg.RSA: (Alg.RSAES, Alg.OAEP), Alg.ECC: ()}
@@ -100,7 +101,7 @@ def read_symmetric(reader: Reader, *, xor: bool) -> Symmetric:
     if alg != Alg.AES:
         raise TpmError(Rc.SYMMETRIC)
     bits = reader.u16()
-    if bits not in (128, 192, 256):
+    if bits not in AES_BITS:
         raise TpmError(Rc.VALUE)
     mode = reader.u16()
     if mode not in (Alg.NULL, Alg.CFB):
@@ -235,6 +236,36 @@ def read_sensitive_create(reader: Reader) -> tuple[bytes, bytes]:
     values = reader.sized(MAX_DIGEST), reader.sized(MAX_SENSITIVE_DATA)
     _closed(reader, end)
     return values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensitive:
+    """TPMT_SENSITIVE: `secret` is one prime of an RSA key, or the private number of an ECC key."""
+
+    type: int
+    auth: bytes = field(repr=False)
+    seed: bytes = field(repr=False)
+    secret: bytes = field(repr=False)
+
+
+def read_sensitive(reader: Reader) -> Sensitive:
+    """Return a TPMT_SENSITIVE; TPM_RC_TYPE for another type than RSA and ECC."""
+    kind = reader.u16()
+    if kind not in (Alg.RSA, Alg.ECC):
+        raise TpmError(Rc.TYPE)
+    auth, seed = reader.sized(MAX_DIGEST), reader.sized(MAX_DIGEST)
+    return Sensitive(type=kind, auth=auth.rstrip(b"\x00"), seed=seed, secret=reader.sized(MAX_RSA_BYTES // 2))
+
+
+def read_optional_sensitive(reader: Reader) -> Sensitive | None:
+    """Return the content of a TPM2B_SENSITIVE, None for an empty one, as TPM2_LoadExternal takes it."""
+    size = reader.u16()
+    if size == 0:
+        return None
+    end = reader.at + size
+    sensitive = read_sensitive(reader)
+    _closed(reader, end)
+    return sensitive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -249,6 +249,8 @@ def capabilities(run: Run) -> None:
     ask("command PCR_Extend", 2, 0x182, 1)
     ask("command StartAuthSession", 2, 0x176, 1)
     ask("no property asked for", 6, 0x100, 0)
+    for last in (0x08, 0x09, 0x0B, 0x100, 0x101):
+        run.do(f"one parameter, capability 0x{last:x}", command(0x17A, [], n(4, last)))
     run.do("two parameters only", command(0x17A, [], n(4, 6) + n(4, 0x100)))
 
 

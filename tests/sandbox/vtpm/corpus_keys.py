@@ -55,6 +55,10 @@ def slots(run: Run) -> None:
     run.do("transient handles", command(0x17A, [], n(4, 1) + n(4, 0x80000000) + n(4, 8)))
     run.do("flush the middle one", flush(0x80000001))
     run.do("its name", command(0x173, [0x80000001]))
+    for handle in (0x80000003, 0x80000100, 0x80FFFFFF, 0x81000000, 0x02000000):
+        run.do(f"name of 0x{handle:x}", command(0x173, [handle]))
+        run.do(f"save 0x{handle:x}", command(0x162, [handle]))
+        run.do(f"flush 0x{handle:x}", flush(handle))
     run.do("the slot is taken again", create_primary(raw.NULL, AK), created)
     run.do("read public", command(0x173, [0x80000001]), read_public)
     run.do("read public of a persistent handle", command(0x173, [0x81000001]))
@@ -321,6 +325,12 @@ def children(run: Run) -> None:
     )
     run.do("a fourth object", command(0x167, [], b2(b"") + public + n(4, raw.OWNER)))
     run.quiet(flush(raw.handle_of(external)))
+    for kind in (0, 1, 8, 0x23, 0x25, 0x99):
+        inside = n(2, kind) + b2(b"") * 3
+        run.do(f"load external, sensitive of type {kind}", command(0x167, [], b2(inside) + public + n(4, raw.NULL)))
+    private_rsa = b2(n(2, 1) + b2(b"") * 3)
+    run.do("load external, sensitive cut off", command(0x167, [], b2(n(2, 1) + b2(b"")) + public + n(4, raw.NULL)))
+    run.do("load external, private in a hierarchy", command(0x167, [], private_rsa + public + n(4, raw.OWNER)))
     run.do(
         "load external with a short modulus",
         command(0x167, [], b2(b"") + rsa_template(SIGN_ATTRIBUTES, unique=bytes(255)) + n(4, raw.NULL)),

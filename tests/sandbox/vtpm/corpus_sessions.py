@@ -43,6 +43,7 @@ def starting(run: Run) -> None:
     run.do("salt without a key", start_session(HMAC, salt=bytes(32)))
     run.do("unknown symmetric algorithm", start_session(HMAC, symmetric=bytes.fromhex("00ff00800043")))
     run.do("AES of 129 bits", start_session(HMAC, symmetric=bytes.fromhex("000600810043")))
+    run.do("AES of 192 bits", start_session(HMAC, symmetric=bytes.fromhex("000600c00043")))
     run.do("AES in no mode", start_session(HMAC, symmetric=bytes.fromhex("000600800010")))
     first = run.do("AES", start_session(HMAC, symmetric=AES_CFB), NONCE)
     run.do("XOR", start_session(HMAC, symmetric=XOR_SHA256), NONCE)
@@ -51,6 +52,10 @@ def starting(run: Run) -> None:
     run.do("loaded sessions", command(0x17A, [], n(4, 1) + n(4, 0x02000000) + n(4, 8)))
     run.do("flush one", flush(raw.handle_of(first)))
     run.do("flush it again", flush(raw.handle_of(first)))
+    for handle in (0x0200003F, 0x02000040, 0x0300003F, 0x03000040, 0x03000100):
+        run.do(f"flush 0x{handle:x}", flush(handle))
+        run.do(f"digest of 0x{handle:x}", command(0x189, [handle]))
+        run.do(f"authorise by 0x{handle:x}", command(0x182, [0], one(raw.SHA256), [n(4, handle) + bytes(5)]))
     run.do("flush an object that is not loaded", flush(0x80000000))
     run.do("flush a persistent object", flush(0x81000000))
     run.do("flush a PCR", flush(0))

@@ -78,6 +78,8 @@ def templates(run: Run) -> None:
     refuse("value of 33 bytes", EPHEMERAL, auth=b"x" * 33)
     refuse("value of 65 bytes", EPHEMERAL, auth=b"x" * 65)
     refuse("sensitive data for an RSA key", EPHEMERAL, data=b"x")
+    refuse("sensitive data of 128 bytes", EPHEMERAL, data=bytes(128))
+    refuse("sensitive data of 129 bytes", EPHEMERAL, data=bytes(129))
     refuse("outside information", EPHEMERAL, outside=b"outside")
     refuse("outside information of 67 bytes", EPHEMERAL, outside=bytes(67))
     refuse("creation PCRs", EPHEMERAL, pcrs=selection(*range(8)))

@@ -73,7 +73,7 @@ NV_COMMANDS: Final = {
     Cc.Shutdown,
 }
 VARIABLE = 0x200  # the first of the properties that change
-LAST_CAPABILITY = 0x0A  # TPM_CAP_ACT
+LAST_CAPABILITY, VENDOR_PROPERTY = 0x0A, 0x100  # TPM_CAP_ACT, TPM_CAP_VENDOR_PROPERTY
 
 Capability = Callable[[Core, int, int], tuple[bool, bytes]]
 
@@ -255,7 +255,7 @@ CAPABILITIES: Final[dict[int, Capability]] = {
 
 def _capability(reader: Reader) -> int:
     value = reader.u32()
-    if value > LAST_CAPABILITY:
+    if value > LAST_CAPABILITY and value != VENDOR_PROPERTY:
         raise TpmError(Rc.VALUE)
     return value
 
@@ -263,6 +263,8 @@ def _capability(reader: Reader) -> int:
 @command(Cc.GetCapability, _capability, Reader.u32, Reader.u32)
 def get_capability(core: Core, capability: int, first: int, count: int) -> Reply:
     """TPM2_GetCapability: whether there is more, and TPMS_CAPABILITY_DATA."""
+    if capability == VENDOR_PROPERTY:
+        raise parameter_error(1, Rc.VALUE)
     if capability not in CAPABILITIES:
         raise parameter_error(2, Rc.VALUE)  # known to the TCG, not to this TPM: libtpms blames the property
     more, data = CAPABILITIES[capability](core, first, count)

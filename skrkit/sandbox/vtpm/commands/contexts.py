@@ -24,10 +24,10 @@ from skrkit.sandbox.vtpm.codes import (
 )
 from skrkit.sandbox.vtpm.core import Core
 from skrkit.sandbox.vtpm.keys import Key
-from skrkit.sandbox.vtpm.registry import Handles, Reply, Role, command
+from skrkit.sandbox.vtpm.registry import Handles, Reply, Role, command, is_session
 from skrkit.sandbox.vtpm.sessions import Session
 
-SAVED_OBJECT, SAVED_SEQUENCE, SAVED_ST_CLEAR = 0x80000000, 0x80000001, 0x80000002
+SAVED_OBJECT, SAVED_ST_CLEAR = 0x80000000, 0x80000002  # 0x80000001 is a sequence's: none is made here
 MAX_BLOB = 4000
 NONCE_BYTES = 12
 
@@ -49,7 +49,7 @@ class SavedContext:
 def _read_context(reader: Reader) -> SavedContext:
     sequence = int.from_bytes(reader.take(8), "big")
     handle = reader.u32()
-    if handle >> 24 not in (HT_HMAC, HT_POLICY) and handle not in (SAVED_OBJECT, SAVED_SEQUENCE, SAVED_ST_CLEAR):
+    if not (is_session(handle, HT_HMAC) or is_session(handle, HT_POLICY) or SAVED_OBJECT <= handle <= SAVED_ST_CLEAR):
         raise TpmError(Rc.VALUE)
     hierarchy = Handles.HIERARCHY_OR_NULL.read(reader)
     return SavedContext(sequence=sequence, handle=handle, hierarchy=hierarchy, blob=reader.sized(MAX_BLOB))

@@ -19,12 +19,14 @@ from skrkit.sandbox.vtpm.codes import (
     parameter_error,
 )
 from skrkit.sandbox.vtpm.core import Core
-from skrkit.sandbox.vtpm.creation import child, creation_data, primary, read_sensitive, unwrap, wrap
+from skrkit.sandbox.vtpm.creation import assemble, child, creation_data, primary, unwrap, wrap
 from skrkit.sandbox.vtpm.keys import Key, qualified_name
 from skrkit.sandbox.vtpm.registry import Handles, Reply, Role, command
 from skrkit.sandbox.vtpm.structures import (
     PublicArea,
     Selections,
+    Sensitive,
+    read_optional_sensitive,
     read_public,
     read_public_or_null_name,
     read_selections,
@@ -139,30 +141,26 @@ def load(core: Core, handle: int, private: bytes, area: PublicArea) -> Reply:
     return Reply(handle=core.load(key), parameters=tpm2b(key.name))
 
 
-def _sensitive(reader: Reader) -> bytes:
-    return reader.sized(MAX_PRIVATE)
-
-
 @command(
     Cc.LoadExternal,
-    _sensitive,
+    read_optional_sensitive,
     read_public_or_null_name,
     Handles.HIERARCHY_OR_NULL.read,
     first_sized=True,
     answer_sized=True,
     answers_handle=True,
 )
-def load_external(core: Core, sensitive: bytes, area: PublicArea, hierarchy: int) -> Reply:
+def load_external(core: Core, sensitive: Sensitive | None, area: PublicArea, hierarchy: int) -> Reply:
     """TPM2_LoadExternal: a key from outside, mostly a public one to verify or encrypt with."""
     core.check_slot()
-    auth = seed = private = b""
-    if sensitive:
+    private = b""
+    if sensitive is not None:
         if hierarchy != Rh.NULL:
             raise parameter_error(3, Rc.HIERARCHY)
         if area.attributes & (FIXED_TPM | FIXED_PARENT | RESTRICTED):
             raise parameter_error(2, Rc.ATTRIBUTES)
     try:
-        if sensitive and area.name_alg != Alg.NULL:
+        if sensitive is not None and area.name_alg != Alg.NULL:
             check_attributes(area, None)
         else:
             check_schemes(area, None)
@@ -170,9 +168,9 @@ def load_external(core: Core, sensitive: bytes, area: PublicArea, hierarchy: int
         assert probe.public_key is not None  # raises TPM_RC_KEY for numbers that are no key
     except TpmError as refused:
         raise refused.parameter(2) from None
-    if sensitive:
+    if sensitive is not None:
         try:
-            auth, seed, private = read_sensitive(Reader(sensitive), area)
+            private = assemble(area, sensitive)
         except TpmError as refused:
             raise refused.parameter(1) from None
     name = area.name()
@@ -180,8 +178,8 @@ def load_external(core: Core, sensitive: bytes, area: PublicArea, hierarchy: int
         public=area,
         hierarchy=hierarchy,
         qualified_name=qualified_name(area.name_alg, hierarchy.to_bytes(4, "big"), name),
-        auth=auth,
-        seed=seed,
+        auth=b"" if sensitive is None else sensitive.auth,
+        seed=b"" if sensitive is None else sensitive.seed,
         private=private,
         external=True,
     )

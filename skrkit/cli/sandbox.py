@@ -71,8 +71,9 @@ def _status(arguments: argparse.Namespace) -> int:
     if not said["running"]:
         kept = "State of an earlier one is kept" if said["state"] else "There is no state yet"
         return _say(said, f"No sandbox runs. {kept} in {said['home']}.\nStart it: skrkit sandbox up", arguments.json)
+    memory = f", {said['resident_mb']} MiB" if said["resident_mb"] else ""
     lines = [
-        f"The sandbox runs since {said['started']}: process {said['pid']}, {said['resident_mb']} MiB.",
+        f"The sandbox runs since {said['started']}: process {said['pid']}{memory}.",
         f"  door          {said['proxy']}",
         f"  CA file       {said['ca_file']}",
         f"  tenant        {said['tenant']}",
@@ -153,10 +154,8 @@ def _exec(arguments: argparse.Namespace) -> int:
 
 
 def _run(command: list[str], environment: dict[str, str]) -> int:
-    """Run the program to its end and return its exit code; Ctrl-C goes to it, not to us."""
+    """Become the program where the system can, so that signals and exit code are its own; else wait for its end."""
     import shutil
-    import signal
-    import subprocess
 
     from skrkit.errors import UsageError
 
@@ -169,10 +168,34 @@ def _run(command: list[str], environment: dict[str, str]) -> int:
             found=command[0],
             fix="Install it, or give its full path.",
         )
-    child = subprocess.Popen([found, *command[1:]], env=environment)  # noqa: S603 - what the user asked to run
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        code = child.wait()
+        return _wait_for(found, command, environment) if os.name == "nt" else _become(found, command, environment)
+    except OSError as cause:
+        raise UsageError(
+            what="sandbox exec",
+            where=found,
+            expected="a program that this system can run",
+            found=str(cause.strerror or cause),
+            fix="Give the interpreter as the program, and the script as its first argument.",
+        ) from cause
+
+
+def _become(found: str, command: list[str], environment: dict[str, str]) -> int:
+    import signal
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and what is ignored stays so in the program
+    os.execve(found, command, environment)  # noqa: S606 - what the user asked to run
+
+
+def _wait_for(found: str, command: list[str], environment: dict[str, str]) -> int:
+    import signal
+    import subprocess
+
+    child = subprocess.Popen([found, *command[1:]], env=environment)  # noqa: S603 - what the user asked to run
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the program, not to us
+    try:
+        return child.wait()
     finally:
         signal.signal(signal.SIGINT, previous)
-    return 128 - code if code < 0 else code

@@ -15,7 +15,6 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from skrkit.errors import SkrkitError
 from skrkit.sandbox.endpoint import (
@@ -25,7 +24,6 @@ from skrkit.sandbox.endpoint import (
     LOG_FILE,
     STATE_FILE,
     Endpoint,
-    read_endpoint,
     write_endpoint,
 )
 from skrkit.sandbox.lock import ProcessLock
@@ -42,6 +40,7 @@ class Server:
 
     def __init__(self, home: Path, lock: ProcessLock) -> None:
         from skrkit import __version__
+        from skrkit.sandbox.app import HostRouter
         from skrkit.sandbox.cast import ensure_cast
         from skrkit.sandbox.doors import Doors
         from skrkit.sandbox.machine import Machines
@@ -58,7 +57,8 @@ class Server:
         machines = Machines(store, silicon, utc_now)
         self.world = World(home=home, store=store, tls=tls, silicon=silicon, machines=machines)
         self.world.cache["server"] = self
-        self.doors = Doors(self.world)
+        self.router = HostRouter(self.world, self._after_change)
+        self.doors = Doors(self.world, self.router.used)
         (home / CA_FILE).write_bytes(tls.root_pem)
         self.endpoint = Endpoint(
             home=home,
@@ -80,14 +80,13 @@ class Server:
 
     async def run(self, port: int | None) -> None:
         """Serve until stopped or idle for long."""
-        from skrkit.sandbox.app import HostRouter
         from skrkit.sandbox.door import Doorway
 
-        router = HostRouter(self.world, self._after_change)
-        self.doors.way = Doorway(router, self.world.tls)
-        before = read_endpoint(self.endpoint.home)
-        wished = port if port is not None else before.port if before else 0
-        outer = await self.doors.open_outer(wished, fixed=port is not None)
+        self.doors.way = Doorway(self.router, self.world.tls)
+        before = (self.world.store.get("settings", "door") or {}).get("port", 0)
+        outer = await self.doors.open_outer(before if port is None else port, fixed=port is not None)
+        if outer != before:
+            self.world.store.put("settings", "door", {"port": outer})
         self.endpoint = replace(self.endpoint, port=outer)
         await self.doors.sync()
         self._publish()
@@ -95,21 +94,24 @@ class Server:
             with suppress(NotImplementedError):  # Windows has no handlers in its loop; shutdown comes by request there
                 asyncio.get_running_loop().add_signal_handler(number, self.stop)
         threading.Thread(target=self._prepare, name="silicon", daemon=True).start()
-        await self._until_stopped(router)
+        await self._until_stopped()
         (self.endpoint.home / ENDPOINT_FILE).unlink(missing_ok=True)
         await self.doors.shut_all()
         self.world.store.close()
 
     def _prepare(self) -> None:
+        from skrkit.sandbox import entra
+
         try:
+            entra.prepare(self.world)
             self.world.silicon.prepare()  # two RSA-4096 keys: a second of work that nobody should wait for
         except SkrkitError as cause:
             _LOG.warning("%s", cause)  # made when first needed instead, where the failure is answered
 
-    async def _until_stopped(self, router: Any) -> None:
+    async def _until_stopped(self) -> None:
         idle = float(os.environ.get(IDLE_VARIABLE, IDLE_S))
         while not self._stopped.is_set():
-            left = router.last_request + idle - time.monotonic()
+            left = self.router.last_request + idle - time.monotonic()
             if left <= 0:
                 _LOG.info("idle for %.0f s: the end", idle)
                 return

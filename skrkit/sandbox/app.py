@@ -49,6 +49,10 @@ class HostRouter:
         self._apps: dict[str, ASGIApp] = {}
         self.last_request = time.monotonic()
 
+    def used(self) -> None:
+        """Note that somebody uses the sandbox: it does not end while somebody does."""
+        self.last_request = time.monotonic()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
@@ -56,7 +60,7 @@ class HostRouter:
         host = _host_header(scope)
         app = self._service(host, scope["state"])
         if host != CONTROL_HOST:
-            self.last_request = time.monotonic()
+            self.used()
         if host == ARM_HOST and scope["method"] not in ("GET", "HEAD"):
             send = self._announced(send)
         try:

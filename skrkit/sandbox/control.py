@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -43,9 +44,11 @@ def app(world: World) -> Starlette:
                 "ca_file": str(endpoint.ca_file),
                 "version": endpoint.version,
                 "started": endpoint.started,
+                "uptime_s": int((world.now() - datetime.fromisoformat(endpoint.started)).total_seconds()),
                 "tenant": endpoint.tenant,
                 "subscription": endpoint.subscription,
                 "resident_mb": resident_mb(),
+                "documents": await run_in_threadpool(_counts, world),
                 "vms": [
                     {"name": door.name, "proxy": f"http://127.0.0.1:{door.proxy_port}", "tcti": door.tcti}
                     for door in endpoint.vms
@@ -69,6 +72,10 @@ def app(world: World) -> Starlette:
         Route("/shutdown", shutdown, methods=["POST"]),
     ]
     return Starlette(routes=routes, exception_handlers={AzureError: azure_error})
+
+
+def _counts(world: World) -> dict[str, int]:
+    return {kind: len(world.store.list(kind)) for kind in ("arm", "vault-key", "machine", "principal")}
 
 
 def resident_mb() -> float | None:

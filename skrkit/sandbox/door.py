@@ -202,7 +202,11 @@ class Door(asyncio.Protocol):
                 transport, early, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
             )
         except (ssl.SSLError, OSError, TimeoutError) as cause:
-            _LOG.warning("TLS as %s failed: %s. Does the client trust the sandbox's CA file?", host, cause)
+            self._way.tell_once(host, cause)
+            transport.close()
+            return
+        except Exception:  # noqa: BLE001 - whatever it is, a client must not wait for it for ever
+            _LOG.exception("TLS as %s failed", host)
             transport.close()
             return
         if inside is None or early.lost:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from skrkit.sandbox.world import World
 
 LOOPBACK = "127.0.0.1"
+GRACE_S = 3.0
 EVENT_LOG_FILE = "binary_bios_measurements"  # as Linux names it
 _LOG = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ _LOG = logging.getLogger(__name__)
 @dataclass(slots=True)
 class _Open:
     door: VmDoor
+    vm_id: str
     proxy: asyncio.Server
     tpm: VtpmServer
 
@@ -37,6 +39,7 @@ class Doors:
     """Every door that is open. `sync` makes them match the VMs there are."""
 
     world: World
+    used: Callable[[], None]  # called for every command to a vTPM: who uses one alone is not idle
     way: Doorway | None = None
     outer: asyncio.Server | None = None
     _open: dict[str, _Open] = field(default_factory=dict)
@@ -56,10 +59,10 @@ class Doors:
         async with self._lock:
             machines = await asyncio.to_thread(self.world.machines.all)
             wanted = {machine.resource_id: machine for machine in machines}
-            gone = [key for key in self._open if key not in wanted]
+            # A VM that was made anew under its old id is another machine, with another log: it gets a door of its own.
+            gone = [key for key, opened in self._open.items() if opened.vm_id != _vm_id(wanted.get(key))]
             for key in gone:
                 await self._shut(self._open.pop(key))
-            # A VM that was made anew under its old id is another machine: its door leads to the new one.
             fresh = [machine for key, machine in wanted.items() if key not in self._open]
             for machine in fresh:
                 self._open[machine.resource_id] = await self._open_machine(machine)
@@ -70,6 +73,7 @@ class Doors:
         machines, resource_id = self.world.machines, machine.resource_id
 
         def transceive(command: bytes) -> bytes:
+            self.used()
             awake = machines.get(resource_id)
             return b"" if awake is None else awake.transceive(command)
 
@@ -86,7 +90,7 @@ class Doors:
             tpm_port=tpm.port,
             event_log=str(event_log),
         )
-        return _Open(door=door, proxy=proxy, tpm=tpm)
+        return _Open(door=door, vm_id=machine.vm_id, proxy=proxy, tpm=tpm)
 
     def _write_event_log(self, machine: Machine) -> Path:
         folder = self.world.home / MACHINES_FOLDER / machine.vm_id
@@ -121,6 +125,12 @@ class Doors:
             for connection in list(self.way.state.connections):
                 with suppress(Exception):
                     connection.shutdown()
+            if self.way.state.tasks:  # requests that are being answered: their writes come before the store's end
+                await asyncio.wait(self.way.state.tasks, timeout=GRACE_S)
+
+
+def _vm_id(machine: Machine | None) -> str | None:
+    return machine.vm_id if machine else None
 
 
 def _port_of(server: asyncio.Server) -> int:

@@ -30,6 +30,7 @@ from starlette.routing import Route
 
 from skrkit.encoding import b64url
 from skrkit.sandbox.web import AzureError, azure_error, body_bytes
+from skrkit.sandbox.world import utc_now
 
 if TYPE_CHECKING:
     from skrkit.sandbox.world import World
@@ -46,6 +47,7 @@ RESOURCES = (
     "https://graph.microsoft.com",
     "https://storage.azure.com",
 )
+_NO_STORE = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
 _LOCK = threading.Lock()
 
 
@@ -101,6 +103,11 @@ def _signing_key(world: World) -> _SigningKey:
             known = world.cache["entra-key"] = _SigningKey(kid=document["kid"], key=key)
     assert isinstance(known, _SigningKey)
     return known
+
+
+def prepare(world: World) -> None:
+    """Make the signing key if there is none yet: a tenth of a second that the first token need not wait for."""
+    _signing_key(world)
 
 
 def _new_key() -> dict[str, str]:
@@ -191,8 +198,8 @@ def app(world: World) -> Starlette:
         return JSONResponse({"keys": [_signing_key(world).jwk()]})
 
     async def token(request: Request) -> Response:
-        form = {name: values[0] for name, values in parse_qs((await body_bytes(request)).decode("latin-1")).items()}
-        return await run_in_threadpool(_token, world, request.path_params["tenant"], form)
+        form, v2 = _form(await body_bytes(request)), "/v2.0/" in request.url.path
+        return await run_in_threadpool(_token, world, request.path_params["tenant"], form, v2=v2)
 
     routes = [
         Route("/common/discovery/instance", _instance),
@@ -257,16 +264,43 @@ def _openid(world: World, asked: str, v2: bool) -> dict[str, Any]:
     }
 
 
-def _token(world: World, tenant: str, form: Mapping[str, str]) -> Response:
-    _known_tenant(world, tenant)
-    if form.get("grant_type") != "client_credentials":
-        raise _refused(
+def _form(body: bytes) -> dict[str, str]:
+    try:
+        fields = parse_qs(body.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
+    except ValueError:  # not ASCII, not UTF-8 inside, or too many
+        raise _refused(400, "invalid_request", 9002014, "The request body is not a valid form.") from None
+    return {name: values[0] for name, values in fields.items()}
+
+
+def _token(world: World, tenant: str, form: Mapping[str, str], *, v2: bool) -> Response:
+    if _known_tenant(world, tenant) != world.tenant:
+        raise _refused(  # which tenant an application's token is of, nobody can tell from `common` (inferred)
             400,
-            "unsupported_grant_type",
-            70003,
-            f"The app requested an unsupported grant type '{form.get('grant_type')}'.",
+            "invalid_request",
+            50059,
+            "No tenant-identifying information found in either the request or implied by any provided credentials.",
         )
-    client_id = form.get("client_id", "")
+    for name in ("grant_type", "client_id"):
+        if not form.get(name):
+            message = f"The request body must contain the following parameter: '{name}'."
+            raise _refused(400, "invalid_request", 900144, message)
+    if form["grant_type"] != "client_credentials":
+        message = f"The app requested an unsupported grant type '{form['grant_type']}'."
+        raise _refused(400, "unsupported_grant_type", 70003, message)
+    _check_client(world, form)
+    resource = _resource(form, world.tenant)
+    operator = Principal(oid=world.setting("operator_oid"), appid=world.setting("client_id"), tid=world.tenant)
+    token = issue_token(world, principal=operator, resource=resource, lifetime_s=SERVICE_PRINCIPAL_LIFETIME_S)
+    lifetime: int | str = SERVICE_PRINCIPAL_LIFETIME_S if v2 else str(SERVICE_PRINCIPAL_LIFETIME_S)
+    members = {"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token}
+    if not v2:  # the v1 endpoint writes numbers as texts, and says more
+        at = int(world.now().timestamp())
+        members |= {"not_before": str(at), "expires_on": str(at + SERVICE_PRINCIPAL_LIFETIME_S), "resource": resource}
+    return JSONResponse(members, headers=_NO_STORE)
+
+
+def _check_client(world: World, form: Mapping[str, str]) -> None:
+    client_id = form["client_id"]
     if client_id.lower() != world.setting("client_id"):
         raise _refused(
             400,
@@ -274,6 +308,9 @@ def _token(world: World, tenant: str, form: Mapping[str, str]) -> Response:
             700016,
             f"Application with identifier '{client_id}' was not found in the directory '{world.tenant}'.",
         )
+    if "client_secret" not in form:
+        message = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
+        raise _refused(401, "invalid_client", 7000218, message)
     if not hmac.compare_digest(form.get("client_secret", "").encode(), world.setting("client_secret").encode()):
         raise _refused(
             401,
@@ -282,17 +319,6 @@ def _token(world: World, tenant: str, form: Mapping[str, str]) -> Response:
             "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, "
             f"not the client secret ID, for a secret added to app '{client_id}'.",
         )
-    resource = _resource(form, world.tenant)
-    operator = Principal(oid=world.setting("operator_oid"), appid=world.setting("client_id"), tid=world.tenant)
-    token = issue_token(world, principal=operator, resource=resource, lifetime_s=SERVICE_PRINCIPAL_LIFETIME_S)
-    return JSONResponse(
-        {
-            "token_type": "Bearer",
-            "expires_in": SERVICE_PRINCIPAL_LIFETIME_S,
-            "ext_expires_in": SERVICE_PRINCIPAL_LIFETIME_S,
-            "access_token": token,
-        }
-    )
 
 
 def _resource(form: Mapping[str, str], tenant: str) -> str:
@@ -326,11 +352,19 @@ def unknown_resource(resource: str, tenant: str) -> AzureError:
 
 
 def _refused(status: int, error: str, number: int, message: str) -> AzureError:
-    trace = str(uuid.uuid4())
+    trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
+    at = utc_now().strftime("%Y-%m-%d %H:%M:%SZ")
     return AzureError(
         status,
         error,
-        f"AADSTS{number}: {message} Trace ID: {trace}",
+        f"AADSTS{number}: {message} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {at}",
         flat=True,
-        extra={"error_codes": [number], "trace_id": trace, "correlation_id": str(uuid.uuid4())},
+        headers=_NO_STORE,
+        extra={
+            "error_codes": [number],
+            "timestamp": at,
+            "trace_id": trace,
+            "correlation_id": correlation,
+            "error_uri": f"https://{HOST}/error?code={number}",
+        },
     )

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse as StarletteJson
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from skrkit.sandbox import entra
 from skrkit.sandbox.imds_instance import instance_document
-from skrkit.sandbox.web import AzureError, azure_error, door
+from skrkit.sandbox.web import door
 
 if TYPE_CHECKING:
     from skrkit.sandbox.machine import Machine
@@ -35,6 +36,12 @@ _BAD_VERSION = (
 )
 
 
+class JSONResponse(StarletteJson):
+    """JSON with the content type that IMDS gives."""
+
+    media_type = "application/json; charset=utf-8"
+
+
 def app(world: World) -> Starlette:
     """Return the ASGI app of `169.254.169.254`. Through the outer door there is no IMDS, as on a laptop."""
 
@@ -53,43 +60,67 @@ def app(world: World) -> Starlette:
         Route("/metadata/instance/{path:path}", served(_instance)),
         Route("/metadata/identity/oauth2/token", served(_token)),
         Route("/metadata/identity/info", served(_identity_info)),
+        Route("/metadata/identity/{path:path}", served(_unknown_source)),
         Route("/metadata/THIM/amd/certification", served(_thim)),
     ]
-    return Starlette(routes=routes, exception_handlers={AzureError: azure_error})
+    return Starlette(routes=routes, exception_handlers={ImdsError: _imds_error})
+
+
+class ImdsError(Exception):
+    """A refusal in IMDS's own flat shape: the members of `body`, and no more."""
+
+    def __init__(self, status: int, body: dict[str, Any]) -> None:
+        super().__init__(f"{status} {body['error']}")
+        self.status = status
+        self.body = body
+
+
+async def _imds_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ImdsError)
+    return JSONResponse(error.body, error.status)
 
 
 def _machine(world: World, request: Request) -> Machine:
     resource_id = door(request)
     machine = world.machines.get(resource_id) if resource_id else None
     if machine is None:
-        raise AzureError(
-            502,
-            "NoImdsHere",
-            "There is no Instance Metadata Service outside a virtual machine. Use the door of a VM: "
-            "skrkit sandbox exec --vm NAME -- COMMAND",
+        # What a proxy on a laptop says (Docker Desktop's words): azure-identity takes "unreachable" for no IMDS at
+        # once, where it tries a 502 again for 24 s.
+        message = (
+            "169.254.169.254 is unreachable: there is no IMDS outside a VM. Use the door of a VM: "
+            "skrkit sandbox exec --vm NAME -- COMMAND"
         )
+        raise ImdsError(403, {"error": "no_imds_here", "error_description": message})
     return machine
 
 
 def _check_request(request: Request) -> None:
     """Refuse what IMDS refuses of every request: a forwarded one, one without the header, a parameter twice."""
     if "x-forwarded-for" in request.headers:
-        raise AzureError(400, "Bad request", "X-Forwarded-For is not allowed", flat=True)  # the text is inferred
+        raise _bad_request("X-Forwarded-For is not allowed")  # the text is inferred
     if request.headers.get("metadata", "").lower() != "true":
         if request.url.path.startswith("/metadata/identity"):
-            raise AzureError(400, "invalid_request", _NO_HEADER, flat=True)
-        raise AzureError(400, f"Bad request: . {_NO_HEADER}", "", flat=True)
-    twice = [
-        name for name, count in Counter(name for name, _ in request.query_params.multi_items()).items() if count > 1
-    ]
+            raise _refused("invalid_request", _NO_HEADER)
+        raise _bad_request(_NO_HEADER)
+    counted = Counter(name for name, _ in request.query_params.multi_items())
+    twice = [name for name, count in counted.items() if count > 1]
     if twice:
-        raise AzureError(400, "Bad request", f"Duplicate query parameter: {twice[0]}", flat=True)  # inferred
+        raise _bad_request(f"Duplicate query parameter: {twice[0]}")  # the text is inferred
 
 
-def _check_version(request: Request) -> None:
-    if request.query_params.get("api-version") not in VERSIONS:
-        newest = list(reversed(VERSIONS[-3:]))
-        raise AzureError(400, _BAD_VERSION, "", flat=True, extra={"newest-versions": newest})
+def _bad_request(message: str) -> ImdsError:
+    return ImdsError(400, {"error": f"Bad request: . {message}"})
+
+
+def _refused(error: str, description: str, status: int = 400) -> ImdsError:
+    return ImdsError(status, {"error": error, "error_description": description})
+
+
+def _check_version(request: Request) -> str:
+    version = request.query_params.get("api-version", "")
+    if version not in VERSIONS:
+        raise ImdsError(400, {"error": _BAD_VERSION, "newest-versions": list(reversed(VERSIONS[-3:]))})
+    return version
 
 
 def _versions(_world: World, _machine: Machine, _request: Request) -> Response:
@@ -97,17 +128,15 @@ def _versions(_world: World, _machine: Machine, _request: Request) -> Response:
 
 
 def _instance(world: World, machine: Machine, request: Request) -> Response:
-    _check_version(request)
-    value: Any = instance_document(world.store.get("arm", machine.resource_id) or {}, machine)
+    version = _check_version(request)
+    value: Any = instance_document(world.store.get("arm", machine.resource_id) or {}, machine, version)
     for step in [step for step in request.path_params.get("path", "").split("/") if step]:
         value = _member(value, step)
         if value is None:
-            raise AzureError(404, "Not found", "", flat=True)
+            raise ImdsError(404, {"error": "Not found"})
     as_text = request.query_params.get("format", "json").lower() == "text"
     if isinstance(value, str) != as_text:
-        raise AzureError(
-            404 if as_text else 400, "Bad request", "format=text goes with a leaf, and only there", flat=True
-        )
+        raise _bad_request("format=text goes with a leaf, and a leaf with format=text")  # the text is inferred
     return PlainTextResponse(value) if as_text else JSONResponse(value)
 
 
@@ -123,15 +152,11 @@ def _token(world: World, machine: Machine, request: Request) -> Response:
     _check_version(request)
     resource = request.query_params.get("resource", "")
     if not resource:
-        raise AzureError(400, "invalid_request", "Required query variable 'resource' is missing", flat=True)  # inferred
+        raise _refused("invalid_request", "Required query variable 'resource' is missing")  # the text is inferred
     principal = _identity(world, machine, request)
     if not entra.known_resource(resource):
-        raise AzureError(
-            400,
-            "invalid_resource",
-            f"AADSTS50001: The application named {resource} was not found in the tenant named {world.tenant}.",
-            flat=True,
-        )
+        text = f"AADSTS50001: The application named {resource} was not found in the tenant named {world.tenant}."
+        raise _refused("invalid_resource", text)
     expires = int(world.now().timestamp()) + MANAGED_IDENTITY_LIFETIME_S
     token = entra.issue_token(world, principal=principal, resource=resource, lifetime_s=MANAGED_IDENTITY_LIFETIME_S)
     return JSONResponse(
@@ -142,6 +167,7 @@ def _token(world: World, machine: Machine, request: Request) -> Response:
             "expires_on": str(expires),
             "ext_expires_in": str(MANAGED_IDENTITY_LIFETIME_S - 1),
             "not_before": str(expires - MANAGED_IDENTITY_LIFETIME_S),
+            "refresh_token": "",
             "resource": resource,
             "token_type": "Bearer",
         }
@@ -166,12 +192,16 @@ def _identity(world: World, machine: Machine, request: Request) -> entra.Princip
             return entra.Principal(
                 oid=document["oid"], appid=document["appid"], tid=document["tid"], mirid=document["mirid"]
             )
-    raise AzureError(400, "invalid_request", "Identity not found", flat=True)
+    raise _refused("invalid_request", "Identity not found")
 
 
 def _identity_info(world: World, _machine: Machine, request: Request) -> Response:
     _check_version(request)
     return JSONResponse({"tenantId": world.tenant})
+
+
+def _unknown_source(_world: World, _machine: Machine, request: Request) -> Response:
+    raise _refused("unknown_source", f"Unknown Source {request.url.path}", status=401)
 
 
 def _thim(_world: World, machine: Machine, _request: Request) -> Response:

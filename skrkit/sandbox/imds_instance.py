@@ -9,11 +9,42 @@ if TYPE_CHECKING:
     from skrkit.sandbox.store import Document
 
 
-def instance_document(vm: Document, machine: Machine) -> dict[str, Any]:
+# Since when a member is there; the others have been from the start (IMDS reference, section 5.3).
+SINCE = {
+    "azEnvironment": "2018-10-01", "isHostCompatibilityLayerVm": "2020-06-01", "osProfile": "2020-07-15",
+    "provider": "2018-10-01", "resourceGroupName": "2017-08-01", "subscriptionId": "2017-08-01",
+    "resourceId": "2019-03-11", "securityProfile": "2020-06-01", "tags": "2017-08-01", "tagsList": "2019-06-04",
+    "userData": "2021-01-01", "zone": "2017-12-01",
+    "securityProfile.encryptionAtHost": "2021-11-01", "securityProfile.securityType": "2021-12-13",
+}  # fmt: skip
+
+
+def instance_document(vm: Document, machine: Machine, version: str) -> dict[str, Any]:
     """Return `compute` and `network` for the ARM document of a VM (empty texts for what it does not say).
 
-    All primitives are texts, numbers and booleans too (IMDS reference, section 5.3).
+    All primitives are texts, numbers and booleans too; a member newer than `version` is absent (IMDS reference,
+    section 5.3).
     """
+    interface = {
+        "ipv4": {
+            "ipAddress": [{"privateIpAddress": "10.0.0.4", "publicIpAddress": ""}],
+            "subnet": [{"address": "10.0.0.0", "prefix": "24"}],
+        },
+        "ipv6": {"ipAddress": []},
+        "macAddress": "000D3A000001",
+    }
+    return {"compute": _known(_compute(vm, machine), version), "network": {"interface": [interface]}}
+
+
+def _known(members: dict[str, Any], version: str, parent: str = "") -> dict[str, Any]:
+    return {
+        name: _known(value, version, f"{name}.") if isinstance(value, dict) else value
+        for name, value in members.items()
+        if SINCE.get(parent + name, "") <= version
+    }
+
+
+def _compute(vm: Document, machine: Machine) -> dict[str, Any]:
     properties = vm.get("properties", {})
     resource_id = str(vm.get("id", machine.resource_id))
     parts = resource_id.split("/")
@@ -21,7 +52,7 @@ def instance_document(vm: Document, machine: Machine) -> dict[str, Any]:
     profile = properties.get("osProfile", {})
     security = properties.get("securityProfile", {})
     uefi = security.get("uefiSettings", {})
-    compute = {
+    return {
         "azEnvironment": "AzurePublicCloud",
         "location": machine.region,
         "name": machine.name,
@@ -55,13 +86,6 @@ def instance_document(vm: Document, machine: Machine) -> dict[str, Any]:
         "userData": str(properties.get("userData", "")),
         "zone": "".join(vm.get("zones", [])),
     }
-    address = {"ipAddress": [{"privateIpAddress": "10.0.0.4", "publicIpAddress": ""}]}
-    interface = {
-        "ipv4": {**address, "subnet": [{"address": "10.0.0.0", "prefix": "24"}]},
-        "ipv6": {"ipAddress": []},
-        "macAddress": "000D3A000001",
-    }
-    return {"compute": compute, "network": {"interface": [interface]}}
 
 
 def _text(value: Any) -> str:

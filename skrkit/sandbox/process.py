@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -13,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from skrkit.errors import ServiceError, UsageError
+from skrkit.errors import ServiceError, SkrkitError, UsageError
 from skrkit.sandbox.endpoint import (
     CA_FILE,
     ENDPOINT_FILE,
@@ -25,6 +26,7 @@ from skrkit.sandbox.endpoint import (
     default_home,
     read_endpoint,
 )
+from skrkit.sandbox.lock import ProcessLock
 
 ALREADY_RUNNING = 75  # EX_TEMPFAIL: another process holds the lock
 START_TIMEOUT_S = 20.0
@@ -81,13 +83,17 @@ def up(home: Path | None = None, *, port: int | None = None) -> Endpoint:
             )
         return found
     _make_home(home)
-    started = time.monotonic()
+    deadline = time.monotonic() + START_TIMEOUT_S
     process = _spawn(home, port)
-    while time.monotonic() - started < START_TIMEOUT_S:
+    while time.monotonic() < deadline:
         found = running(home)
         if found is not None:
             return found
-        if process.poll() not in (None, ALREADY_RUNNING):
+        code = process.poll()
+        if code == ALREADY_RUNNING:  # somebody else starts one, or one that is ending has not quite ended
+            time.sleep(0.1)
+            process = _spawn(home, port)
+        elif code is not None:
             break
         time.sleep(0.02)
     raise _not_started(home, process.poll())
@@ -97,13 +103,18 @@ def _make_home(home: Path) -> None:
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as cause:
-        raise UsageError(
-            what="sandbox state folder",
-            where=str(home),
-            expected="a folder that can be made",
-            found=str(cause.strerror),
-            fix="Set SKRKIT_HOME to a folder of your own.",
-        ) from cause
+        raise _unwritable(home, cause) from cause
+
+
+def _unwritable(home: Path, cause: OSError) -> SkrkitError:
+    full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    return (ServiceError if full else UsageError)(
+        what="sandbox state folder",
+        where=str(home),
+        expected="a folder that this user can make and write",
+        found=str(cause.strerror or cause),
+        fix="Set SKRKIT_HOME to a folder of your own, on a disk with room.",
+    )
 
 
 def _spawn(home: Path, port: int | None) -> subprocess.Popen[bytes]:
@@ -114,10 +125,13 @@ def _spawn(home: Path, port: int | None) -> subprocess.Popen[bytes]:
     if os.name == "nt":
         detached = {"creationflags": getattr(subprocess, "DETACHED_PROCESS", 0) | subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined,unused-ignore]
     # The process writes its own log; what Python says before that (or instead) lands there too.
-    with (home / LOG_FILE).open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, close_fds=True, **detached
-        )
+    try:
+        with (home / LOG_FILE).open("ab") as log:
+            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, close_fds=True, **detached
+            )
+    except OSError as cause:
+        raise _unwritable(home, cause) from cause
     # It outlives us, or we outlive it: a kernel that started a sandbox must not keep its zombie.
     threading.Thread(target=process.wait, name="sandbox reaper", daemon=True).start()
     return process
@@ -163,11 +177,11 @@ def down(home: Path | None = None) -> bool:
     if endpoint is None:
         return False
     control(endpoint, "POST", "/shutdown")
-    deadline = time.monotonic() + STOP_TIMEOUT_S
-    while time.monotonic() < deadline:
-        if not (home / ENDPOINT_FILE).exists() and running(home) is None:
-            return True
-        time.sleep(0.02)
+    # Its end is when the lock is free: by then its ports are, too, and a new one can start.
+    lock = _locked(home)
+    if lock is not None:
+        lock.release()
+        return True
     raise ServiceError(
         what="sandbox end",
         where=f"process {endpoint.pid}",
@@ -181,8 +195,27 @@ def reset(home: Path | None = None) -> list[str]:
     """End the sandbox and remove its state; return what was removed. The next start makes a new tenant."""
     home = home or default_home()
     down(home)
+    if not home.is_dir():
+        return []
+    lock = _locked(home)  # nobody starts a sandbox on a state that is half gone; the lock's file stays for that
+    if lock is None:
+        raise ServiceError(
+            what="sandbox reset",
+            where=str(home),
+            expected="no sandbox that runs on this state",
+            found="one that starts or hangs",
+            fix="skrkit sandbox down   and then reset again",
+        )
+    try:
+        return _remove_state(home)
+    finally:
+        lock.release()
+
+
+def _remove_state(home: Path) -> list[str]:
     removed = []
-    for name in (STATE_FILE, f"{STATE_FILE}-wal", f"{STATE_FILE}-shm", ENDPOINT_FILE, CA_FILE, LOG_FILE, LOCK_FILE):
+    logs = (LOG_FILE, f"{LOG_FILE}.1")
+    for name in (STATE_FILE, f"{STATE_FILE}-wal", f"{STATE_FILE}-shm", ENDPOINT_FILE, CA_FILE, *logs):
         path = home / name
         if path.exists():
             path.unlink()
@@ -191,3 +224,14 @@ def reset(home: Path | None = None) -> list[str]:
         shutil.rmtree(home / MACHINES_FOLDER)
         removed.append(MACHINES_FOLDER)
     return removed
+
+
+def _locked(home: Path) -> ProcessLock | None:
+    """Return the lock of this state folder, taken, or None if it is not free in time."""
+    lock = ProcessLock(home / LOCK_FILE)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while not lock.acquire():
+        if time.monotonic() > deadline:
+            return None
+        time.sleep(0.02)
+    return lock

@@ -23,6 +23,8 @@ PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
 AUTHORITY_DAYS = 3650
 LEAF_DAYS = 365
+MAX_COMMON_NAME = 64  # characters, RFC 5280 appendix A.1; the whole name stands in the SAN, which is what clients read
+MAX_CONTEXTS = 256
 _BACKDATED = timedelta(hours=1)  # for a client whose clock is a little behind
 
 
@@ -75,15 +77,17 @@ class TlsAuthority:
     ) -> Issued:
         """Return a server certificate for DNS `names`, with its chain. `key` is a fresh P-256 one unless given."""
         key = key or ec.generate_private_key(ec.SECP256R1())
-        leaf = self._sign(_name(common_name), key, self.issuing.subject, self._key, days, names=names)
+        leaf = self._sign(_name(common_name[:MAX_COMMON_NAME]), key, self.issuing.subject, self._key, days, names=names)
         return Issued(key=key, chain=(leaf, self.issuing, self.root))
 
     def server_context(self, host: str) -> ssl.SSLContext:
-        """Return the TLS server context for one host name; the same one each time."""
+        """Return the TLS server context for one host name; the same one each time, of the last 256 hosts asked for."""
         with self._lock:
-            if host not in self._contexts:
-                self._contexts[host] = _context(self.issue(host, [host]))
-            return self._contexts[host]
+            context = self._contexts.pop(host, None) or _context(self.issue(host, [host]))
+            self._contexts[host] = context  # as the newest
+            if len(self._contexts) > MAX_CONTEXTS:
+                del self._contexts[next(iter(self._contexts))]
+            return context
 
     def _sign(
         self,

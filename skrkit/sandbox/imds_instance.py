@@ -45,48 +45,56 @@ def _known(members: dict[str, Any], version: str, parent: str = "") -> dict[str,
 
 
 def _compute(vm: Document, machine: Machine) -> dict[str, Any]:
-    properties = vm.get("properties", {})
-    resource_id = str(vm.get("id", machine.resource_id))
+    def said(*names: str, default: Any = "") -> str:
+        return _text(_member(vm, "properties", *names), default)
+
+    resource_id = _text(vm.get("id"), machine.resource_id)
     parts = resource_id.split("/")
-    image = properties.get("storageProfile", {}).get("imageReference", {})
-    profile = properties.get("osProfile", {})
-    security = properties.get("securityProfile", {})
-    uefi = security.get("uefiSettings", {})
+    image = ("storageProfile", "imageReference")
+    uefi = ("securityProfile", "uefiSettings")
+    tags, zones = vm.get("tags"), vm.get("zones")
+    tagged = {name: _text(value, "") for name, value in tags.items()} if isinstance(tags, dict) else {}
+    windows = _member(vm, "properties", "osProfile", "windowsConfiguration") is not None
     return {
         "azEnvironment": "AzurePublicCloud",
         "location": machine.region,
         "name": machine.name,
         "vmId": machine.vm_id,
-        "vmSize": str(properties.get("hardwareProfile", {}).get("vmSize", "")),
+        "vmSize": said("hardwareProfile", "vmSize"),
         "resourceId": resource_id,
         "resourceGroupName": parts[4] if len(parts) > 4 else "",
         "subscriptionId": parts[2] if len(parts) > 2 else "",
         "provider": "Microsoft.Compute",
-        "osType": "Windows" if "windowsConfiguration" in profile else "Linux",
-        "publisher": str(image.get("publisher", "")),
-        "offer": str(image.get("offer", "")),
-        "sku": str(image.get("sku", "")),
-        "version": str(image.get("version", "")),
+        "osType": "Windows" if windows else "Linux",
+        **{name: said(*image, name) for name in ("publisher", "offer", "sku", "version")},
         "isHostCompatibilityLayerVm": "true",
         "osProfile": {
-            "adminUsername": str(profile.get("adminUsername", "")),
-            "computerName": str(profile.get("computerName", machine.name)),
-            "disablePasswordAuthentication": _text(
-                profile.get("linuxConfiguration", {}).get("disablePasswordAuthentication", False)
+            "adminUsername": said("osProfile", "adminUsername"),
+            "computerName": said("osProfile", "computerName", default=machine.name),
+            "disablePasswordAuthentication": said(
+                "osProfile", "linuxConfiguration", "disablePasswordAuthentication", default=False
             ),
         },
         "securityProfile": {
-            "secureBootEnabled": _text(uefi.get("secureBootEnabled", machine.secure_boot)),
-            "virtualTpmEnabled": _text(uefi.get("vTpmEnabled", True)),
-            "encryptionAtHost": _text(security.get("encryptionAtHost", False)),
-            "securityType": str(security.get("securityType", "")),
+            "secureBootEnabled": said(*uefi, "secureBootEnabled", default=machine.secure_boot),
+            "virtualTpmEnabled": said(*uefi, "vTpmEnabled", default=True),
+            "encryptionAtHost": said("securityProfile", "encryptionAtHost", default=False),
+            "securityType": said("securityProfile", "securityType"),
         },
-        "tags": ";".join(f"{name}:{value}" for name, value in vm.get("tags", {}).items()),
-        "tagsList": [{"name": name, "value": str(value)} for name, value in vm.get("tags", {}).items()],
-        "userData": str(properties.get("userData", "")),
-        "zone": "".join(vm.get("zones", [])),
+        "tags": ";".join(f"{name}:{value}" for name, value in tagged.items()),
+        "tagsList": [{"name": name, "value": value} for name, value in tagged.items()],
+        "userData": said("userData"),
+        "zone": str(zones[0]) if isinstance(zones, list) and zones else "",
     }
 
 
-def _text(value: Any) -> str:
+def _member(document: Any, *names: str) -> Any:
+    """Return a nested member, or None where a step of the way is missing or no object: ARM keeps what it was given."""
+    for name in names:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
+
+
+def _text(value: Any, default: Any) -> str:
+    value = default if value is None else value
     return str(value).lower() if isinstance(value, bool) else str(value)

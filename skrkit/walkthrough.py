@@ -15,8 +15,10 @@ from skrkit.provision.stage import Stage, set_stage
 
 if TYPE_CHECKING:
     from skrkit.cloud import Cloud
+    from skrkit.provision.access import Access
+    from skrkit.provision.identity import Identity
     from skrkit.provision.key import KeyType, ReleasableKey
-    from skrkit.release.flow import Attested, Terms
+    from skrkit.release.flow import Attested, Released, Terms
     from skrkit.release.ports import KeyVault, TokenIssuer
     from skrkit.release.request import Enc
     from skrkit.services.attester import Attester
@@ -42,6 +44,11 @@ class Walk:
     show: Show | None = None
     doing: Doing = lambda _what: nullcontext()
     artefacts: list[Artefact] = field(default_factory=list)
+    identity: Identity | None = None
+    access: Access | None = None
+    keys: Sequence[ReleasableKey] = ()
+    attested: Attested | None = None
+    released: Released | None = None
 
     def run(self) -> list[Artefact]:
         """Return the artefacts of the steps that were asked for, in the order they were made.
@@ -57,7 +64,7 @@ class Walk:
         self._identity()
         last = max(self.steps)
         if last >= 3:
-            keys = self._keys()
+            keys = self.keys = self._keys()
             if last >= 4:
                 self._release(keys, reads=True)
         return self.artefacts
@@ -77,12 +84,12 @@ class Walk:
         """Steps 1 and 2: the second needs the object id that the first makes."""
         show = self._shown(1)
         with self.doing(STEP_TITLES[1]):
-            made = identity.enable(self.cloud, self.stage, show=show)
+            self.identity = identity.enable(self.cloud, self.stage, show=show)
             if self.cloud.world == "sandbox":  # in Azure this part runs inside the VM, with step 4
                 identity.request_token(self.cloud.enter(self.stage.vm), show=show)
         if max(self.steps) >= 2:
             with self.doing(STEP_TITLES[2]):
-                access.grant(self.cloud, self.stage, made.object_id, show=self._shown(2))
+                self.access = access.grant(self.cloud, self.stage, self.identity.object_id, show=self._shown(2))
 
     def _keys(self) -> Sequence[ReleasableKey]:
         """Step 3: one RSA key shown in full, and in silence the other keys that step 4 uses."""
@@ -138,9 +145,9 @@ class Walk:
         ):
             vault = Vault(url=url, reader=reader, releaser=releaser)
             with self.doing("Reading the evidence, attesting, opening the sealed token"):
-                attested = self._attest(attester, GuestAttestation(cloud=inside, issuer=issuer), made)
+                self.attested = self._attest(attester, GuestAttestation(cloud=inside, issuer=issuer), made)
             with self.doing("Releasing the key and unwrapping it in the vTPM"):
-                self._releases(attester, vault, attested.token, keys, made)
+                self._releases(attester, vault, self.attested.token, keys, made)
             with self.doing("The other path: platform attestation"):
                 quiet = Collector(4)
                 platform = self._attest(attester, PlatformAttestation(cloud=inside, issuer=issuer), quiet)
@@ -177,7 +184,7 @@ class Walk:
         rsa, ec = keys[0], keys[1]
         terms = self._terms(rsa, Enc.RSA_AES_KEY_WRAP_256)
         answer = request_release(vault, token, terms, made=made)
-        open_release(attester, vault, answer, terms, made=made)
+        self.released = open_release(attester, vault, answer, terms, made=made)
         rows: list[Json] = []
         for releasable in (rsa, ec):
             for enc in Enc:

@@ -1,0 +1,1 @@
+"""The exercises of the notebooks, one module each: `EXERCISES`, a tuple."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,15 +43,21 @@ def save(artefacts: Sequence[Artefact], folder: Path) -> Path:
 
 
 def _write(path: Path, content: bytes) -> str:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-        file.write(content)
+    """Write by way of a fresh file (0600): neither a link nor the mode of what lies there already is followed."""
+    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(fresh).replace(path)
+    except BaseException:
+        Path(fresh).unlink(missing_ok=True)
+        raise
     return path.name
 
 
 def _suffix(raw: bytes) -> str:
     if raw.startswith(b"-----BEGIN"):
         return ".pem"
-    if raw.startswith(b"eyJ"):
+    if raw.startswith(b"eyJ") and raw.count(b".") == 2:
         return ".jwt"
     return ".txt" if raw.isascii() and raw[:1].isalnum() else ".bin"

@@ -28,6 +28,8 @@ World = Literal["sandbox", "azure"]
 LINUX_TPM = "/dev/tpmrm0"
 LINUX_EVENT_LOG = Path("/sys/kernel/security/tpm0/binary_bios_measurements")
 MAX_EVENT_LOG_BYTES = 1 << 20  # a real log is 30 to 60 kB
+# Set on App Service, Azure ML, Cloud Shell or Kubernetes, where azure-identity takes them for the place to ask.
+NOT_IMDS = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_POD_IDENTITY_AUTHORITY_HOST")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,22 +87,27 @@ class Cloud:
 
         Outside a CVM the credential is `DefaultAzureCredential`; inside (`enter`), the VM's managed identity.
         """
+        chosen = tenant or os.environ.get("AZURE_TENANT_ID", "")
         return cls(
             world="azure",
-            tenant=tenant or os.environ.get("AZURE_TENANT_ID", ""),
+            tenant=chosen,
             subscription=subscription or os.environ.get("AZURE_SUBSCRIPTION_ID", ""),
-            make_credential=_default_credential,
+            make_credential=lambda options: _operator(options, chosen),
             enter_vm=_enter_this_machine,
             load_amd_roots=_amd_roots,
         )
 
     def enter(self, vm: str) -> Cloud:
-        """Return this world seen from inside the VM. In Azure that must be this machine, or it is a `UsageError`."""
-        return self.enter_vm(self, vm)
+        """Return this world seen from inside the VM, as its managed identity.
 
-    def credential(self) -> TokenCredential:
+        In Azure that must be this machine: `UsageError` where it has no vTPM. That its name is `vm` is not asked here,
+        because only IMDS knows it (`services.imds.check_machine`).
+        """
+        return replace(self.enter_vm(self, vm), vm=vm, make_credential=_managed_identity)
+
+    def credential(self, transport: HttpTransport[Any, Any] | None = None) -> TokenCredential:
         """Return a credential of the operator, or of the VM's managed identity inside one."""
-        return self.make_credential(self.client_options())
+        return self.make_credential(self.client_options(transport))
 
     def client_options(self, transport: HttpTransport[Any, Any] | None = None) -> dict[str, Any]:
         """Return the keyword arguments that direct any azure-core client into this world; none for Azure itself."""
@@ -187,16 +194,41 @@ def _amd_roots() -> TrustRoots:
     return AMD_ROOTS
 
 
-def _default_credential(options: dict[str, Any]) -> TokenCredential:
+@dataclass(frozen=True, slots=True)
+class _OfTenant:
+    """A credential whose tokens are of one tenant: `DefaultAzureCredential` takes a tenant by request alone."""
+
+    inner: Any = field(repr=False)
+    tenant: str
+
+    def get_token(self, *scopes: str, tenant_id: str | None = None, **options: Any) -> Any:
+        return self.inner.get_token(*scopes, tenant_id=tenant_id or self.tenant, **options)
+
+    def get_token_info(self, *scopes: str, options: Any = None) -> Any:
+        return self.inner.get_token_info(*scopes, options={"tenant_id": self.tenant, **(options or {})})
+
+
+def _operator(options: dict[str, Any], tenant: str) -> TokenCredential:
     from azure.identity import DefaultAzureCredential
 
-    return DefaultAzureCredential(**options)
+    allowed = [tenant] if tenant else []
+    credential = DefaultAzureCredential(additionally_allowed_tenants=allowed, **options)
+    return _OfTenant(credential, tenant) if tenant else credential
 
 
-def managed_identity(options: dict[str, Any]) -> TokenCredential:
-    """Return the credential of the VM that this code runs in."""
+def _managed_identity(options: dict[str, Any]) -> TokenCredential:
+    """Return the credential of the VM that this code runs in. Raises `UsageError` if the environment names another."""
     from azure.identity import ManagedIdentityCredential
 
+    for name in NOT_IMDS:
+        if os.environ.get(name):
+            raise UsageError(
+                what="managed identity",
+                where=f"environment variable {name}",
+                expected="nothing: a VM's identity comes from IMDS",
+                found="an address or file, which azure-identity would ask instead",
+                fix=f"unset {name}   (in a notebook: del os.environ['{name}'])",
+            )
     return ManagedIdentityCredential(**options)
 
 
@@ -208,14 +240,13 @@ def _enter_this_machine(cloud: Cloud, vm: str) -> Cloud:
             where=LINUX_TPM,
             expected="the device of an Azure confidential VM",
             found="no such device: this machine is not the VM, or has no vTPM",
-            fix=f"Copy skrkit into {vm} and run step 4 there: skrkit walkthrough --cloud azure --step 4",
+            fix=f"Copy skrkit into {vm} and run the same command there, as root, with --step 4. "
+            "From here, --step 3 takes the steps before it.",
         )
     return replace(
         cloud,
-        vm=vm,
         tpm_spec="tbs:" if on_windows else f"device:{LINUX_TPM}",
         event_log=None if on_windows else LINUX_EVENT_LOG,
-        make_credential=managed_identity,
     )
 
 

@@ -58,9 +58,11 @@ class Walk:
         if self.cloud.world == "sandbox":
             with self.doing("Setting the stage: resource group, vault, confidential VM"):
                 set_stage(self.cloud, self.stage)
-        if self.cloud.world == "azure" and tuple(self.steps) == (4,):
-            self._release(self._known_keys(), reads=False)  # inside the VM, whose identity may release and no more
-            return self.artefacts
+        elif 4 in self.steps:  # before anything is changed
+            self._check_inside()
+            if tuple(self.steps) == (4,):
+                self._release(self._known_keys(), reads=False)  # the VM's identity may release and no more
+                return self.artefacts
         self._identity()
         last = max(self.steps)
         if last >= 3:
@@ -68,6 +70,13 @@ class Walk:
             if last >= 4:
                 self._release(keys, reads=True)
         return self.artefacts
+
+    def _check_inside(self) -> None:
+        """Return nothing if this machine is the VM of the stage. Raises `UsageError` if it is not."""
+        from skrkit.services.imds import check_machine
+
+        inside = self.cloud.enter(self.stage.vm)
+        check_machine(inside, vm=self.stage.vm, resource_group=self.stage.resource_group)
 
     def _shown(self, step: int) -> Show | None:
         if step not in self.steps:

@@ -99,12 +99,14 @@ def _new_walk(cloud: Cloud, stage: Stage, steps: Collection[int], show: _Screen)
 
 
 def _walk(arguments: argparse.Namespace, walk: Walk, show: _Screen) -> int:
-    artefacts = walk.run()
-    if arguments.save:
-        from skrkit.cli.saved import save
+    try:
+        artefacts = walk.run()
+    finally:  # of a walk that failed as well: that is when they are wanted most
+        if arguments.save and walk.artefacts:
+            from skrkit.cli.saved import save
 
-        index = save(artefacts, arguments.save)
-        print(f"Saved {len(artefacts)} artefacts; {index} lists them.", file=sys.stderr)
+            index = save(walk.artefacts, arguments.save)
+            print(f"Saved {len(walk.artefacts)} artefacts; {index} lists them.", file=sys.stderr)
     if arguments.json:
         import json
 
@@ -158,7 +160,10 @@ class _Screen:
     def _wait(self) -> None:
         if self._status is not None:
             self._status.stop()
-        self._talk.input("  Enter to go on … ")
+        try:
+            self._talk.input("  Enter to go on … ")
+        except EOFError:  # Ctrl-D: no more pauses
+            self._pause = False
 
     def end(self, count: int, steps: Collection[int]) -> None:
         """Print the last word."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skrkit.artefact import Artefact, Collector, Show
-from skrkit.errors import ServiceError
+from skrkit.errors import ServiceError, UsageError
 from skrkit.services.azure_errors import azure_call
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def enable(cloud: Cloud, stage: Stage, *, show: Show | None = None) -> Identity:
     made = Collector(1, show)
     with azure_call(f"identity of VM {stage.vm}"), arm.compute(cloud) as compute:
         before = compute.virtual_machines.get(stage.resource_group, stage.vm).as_dict()
+        check_confidential(before)
         known = principal_of(before)
         made.add(
             "vm-before",
@@ -46,9 +47,8 @@ def enable(cloud: Cloud, stage: Stage, *, show: Show | None = None) -> Identity:
             next="Nothing is left to switch on." if known else "Its resource id, to switch the identity on.",
         )
         if not known:
-            compute.virtual_machines.begin_update(
-                stage.resource_group, stage.vm, VirtualMachineUpdate({"identity": {"type": "SystemAssigned"}})
-            ).result()
+            update = VirtualMachineUpdate({"identity": with_system_assigned(before)})
+            compute.virtual_machines.begin_update(stage.resource_group, stage.vm, update).result()
         after = compute.virtual_machines.get(stage.resource_group, stage.vm).as_dict()
     made.add(
         "vm-after",
@@ -77,6 +77,31 @@ def enable(cloud: Cloud, stage: Stage, *, show: Show | None = None) -> Identity:
     return Identity(object_id=object_id, tenant_id=tenant_id, artefacts=tuple(made.made))
 
 
+def check_confidential(vm: dict[str, Any]) -> None:
+    """Return nothing if a VM resource is of a confidential VM. Raises `UsageError` for any other."""
+    profile = vm.get("properties", {}).get("securityProfile") or {}
+    found = str(profile.get("securityType") or "")
+    if found.lower() != "confidentialvm":
+        raise UsageError(
+            what=f"VM {vm.get('name', '')}",
+            where="/properties/securityProfile/securityType",
+            expected="ConfidentialVM",
+            found=found or "nothing: an ordinary VM, which has no evidence to attest with",
+            fix="Name a confidential VM (sizes DCas_v5, ECas_v5 and later); the type is chosen when a VM is made.",
+        )
+
+
+def with_system_assigned(vm: dict[str, Any]) -> dict[str, Any]:
+    """Return the `identity` to send for a VM: system-assigned added, user-assigned ones kept.
+
+    "SystemAssigned" alone would take every user-assigned identity away.
+    """
+    others = (vm.get("identity") or {}).get("userAssignedIdentities") or {}
+    if not others:
+        return {"type": "SystemAssigned"}
+    return {"type": "SystemAssigned, UserAssigned", "userAssignedIdentities": {name: {} for name in others}}
+
+
 def principal_of(vm: dict[str, Any]) -> str:
     """Return the object id of the system-assigned identity in a VM resource, or an empty text."""
     return str((vm.get("identity") or {}).get("principalId") or "")
@@ -87,32 +112,31 @@ def request_token(inside: Cloud, *, show: Show | None = None) -> tuple[Artefact,
 
     The token itself is a secret and becomes no artefact. Raises `ServiceError` when IMDS refuses.
     """
-    from azure.core.exceptions import AzureError, ClientAuthenticationError
+    from azure.core.exceptions import AzureError
 
-    from skrkit.cloud import managed_identity
+    from skrkit.services.azure_errors import first_line
     from skrkit.services.recording import RecordingTransport
     from skrkit.token.decode import decode_jwt
 
     made = Collector(1, show)
     exchanges: list[HttpExchange] = []
-    transport = RecordingTransport(exchanges.append, **inside.transport_options())
-    credential = managed_identity(inside.client_options(transport))
+    credential = inside.credential(RecordingTransport(exchanges.append, **inside.transport_options()))
     scope = f"https://{inside.endpoints.vault_suffix}/.default"
     try:
         token = credential.get_token(scope).token
-    except (AzureError, ClientAuthenticationError) as error:
+    except AzureError as error:
         raise ServiceError(
             what="access token of the VM",
             where=f"GET {inside.endpoints.imds}/metadata/identity/oauth2/token",
             expected="a token",
-            found=str(error).splitlines()[0],
+            found=first_line(str(error)) or type(error).__name__,
             fix="Give the VM an identity first (step 1), and ask from inside it.",
         ) from error
-    for exchange in exchanges:
+    if exchanges:  # the last one: what came before it was refused and sent again
         made.add(
             "imds-token-request",
             "The token request to IMDS",
-            exchange.to_json(),
+            exchanges[-1].to_json(),
             proves="Any program in the VM may ask, with no secret: the host vouches for which VM is asking.",
             next="The access token, which opens the vault's door in step 4.",
         )

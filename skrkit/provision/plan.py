@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Collection
 
 from skrkit.errors import UsageError
@@ -14,6 +15,8 @@ _NEEDED = ("resource_group", "vm", "vault", "key", "attestation")
 def check_azure_names(arguments: argparse.Namespace) -> None:
     """Return nothing if every name that Azure needs was given. Raises `UsageError` listing what is missing."""
     missing = [f"--{name.replace('_', '-')}" for name in _NEEDED if not getattr(arguments, name)]
+    if not (arguments.subscription or os.environ.get("AZURE_SUBSCRIPTION_ID")):
+        missing.append("--subscription (nor AZURE_SUBSCRIPTION_ID)")
     if missing:
         raise UsageError(
             what="walkthrough --cloud azure",
@@ -25,13 +28,17 @@ def check_azure_names(arguments: argparse.Namespace) -> None:
 
 
 def plan_of(stage: Stage, steps: Collection[int]) -> list[str]:
-    """Return one sentence for each thing that these steps would read or change, in order."""
-    last = max(steps)
+    """Return one sentence for each thing that these steps would read or change, in order.
+
+    A step takes those before it along, but for step 4 alone, which runs inside the VM with what is there.
+    """
     keys = ", ".join((stage.key, stage.ec_key, stage.platform_key))
+    grant = "an access policy is merged, none lost; with Azure roles nothing is granted, and the command is shown"
+    inside = "which must be this machine: write a nonce's digest to its vTPM (NV index 0x01400002)"
     lines = [
         f"VM {stage.vm} in {stage.resource_group}: switch its system-assigned identity on, if it is off (stays on)",
-        f"Vault {stage.vault}: add key permission `release` for that identity (an access policy is merged, none lost)",
+        f"Vault {stage.vault}: add key permission `release` for that identity ({grant})",
         f"Vault {stage.vault}: create exportable HSM keys {keys}, each with a release policy and billed while there",
-        f"Inside {stage.vm}: attest at {stage.attestation}, release the keys, compare them; nothing is written",
+        f"Inside {stage.vm}, {inside}, attest at {stage.attestation}, release the keys; no key is written anywhere",
     ]
-    return lines[:last]
+    return lines[3:] if tuple(steps) == (4,) else lines[: max(steps)]

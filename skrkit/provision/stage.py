@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from skrkit.errors import UsageError
 from skrkit.services.azure_errors import azure_call
+from skrkit.services.maa import provider_url
 
 if TYPE_CHECKING:
     from skrkit.cloud import Cloud
+
+_VAULT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{2,23}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +28,18 @@ class Stage:
     ec_key: str = "release-me-ec"
     platform_key: str = "release-me-platform"
     attestation: str = "https://sharedweu.weu.attest.azure.net"
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be one vault's name or one provider's URL, before anything is made with it."""
+        object.__setattr__(self, "attestation", provider_url(self.attestation))
+        if not _VAULT_NAME.fullmatch(self.vault):
+            raise UsageError(
+                what="vault",
+                where="its name",
+                expected="3 to 24 letters, digits and hyphens, a letter first",
+                found=repr(self.vault),
+                fix="Give the name alone: myvault, not https://myvault.vault.azure.net",
+            )
 
     def vm_id(self, cloud: Cloud) -> str:
         """Return the VM's resource id."""

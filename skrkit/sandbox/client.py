@@ -27,11 +27,9 @@ def sandbox_cloud(cloud: type[Any], home: Path | None) -> Any:
         door = (running(endpoint.home) or endpoint).vm(name)
         return replace(
             outside,
-            vm=door.name,
             proxy=f"http://127.0.0.1:{door.proxy_port}",
             tpm_spec=door.tcti,
             event_log=Path(door.event_log),
-            make_credential=_managed_identity,
         )
 
     return cloud(
@@ -50,13 +48,9 @@ def sandbox_cloud(cloud: type[Any], home: Path | None) -> Any:
 def _operator(endpoint: Endpoint, options: dict[str, Any]) -> TokenCredential:
     from azure.identity import ClientSecretCredential
 
+    # By name, or AZURE_AUTHORITY_HOST would choose the cloud.
+    options = {"authority": "login.microsoftonline.com", **options}
     return ClientSecretCredential(endpoint.tenant, endpoint.client_id, endpoint.client_secret, **options)
-
-
-def _managed_identity(options: dict[str, Any]) -> TokenCredential:
-    from azure.identity import ManagedIdentityCredential
-
-    return ManagedIdentityCredential(**options)
 
 
 def _roots(endpoint: Endpoint) -> TrustRoots:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from skrkit.encoding import json_object, member
+from skrkit.errors import UsageError
 from skrkit.services.azure_errors import azure_call
 from skrkit.services.rest import send_request
 
@@ -22,7 +23,7 @@ def fetch_thim_certificates(cloud: Cloud) -> dict[str, str]:
     """
     url = cloud.endpoints.imds + THIM_PATH
     with azure_call("THIM certificates"):
-        body = send_request(cloud, "GET", url, headers={"Metadata": "true"})
+        body = send_request(cloud, "GET", url, headers={"Metadata": "true"}, link_local=True)
     answer = json_object(body, what="THIM answer", where=f"GET {url}")
     return {
         name: str(member(answer, name, str, what="THIM answer")) for name in ("vcekCert", "certificateChain", "tcbm")
@@ -33,5 +34,23 @@ def fetch_instance(cloud: Cloud) -> dict[str, Json]:
     """Return `/metadata/instance` (api-version 2021-12-13): what the host says this VM is. No evidence of anything."""
     url = f"{cloud.endpoints.imds}/metadata/instance?api-version=2021-12-13"
     with azure_call("IMDS instance"):
-        body = send_request(cloud, "GET", url, headers={"Metadata": "true"})
+        body = send_request(cloud, "GET", url, headers={"Metadata": "true"}, link_local=True)
     return json_object(body, what="IMDS instance", where=f"GET {url}")
+
+
+def check_machine(cloud: Cloud, *, vm: str, resource_group: str) -> None:
+    """Return nothing if IMDS says that this machine is that VM. Raises `UsageError` if it is another.
+
+    Guards against mistakes, not against malice: a wrong name would prepare one VM and attest with another.
+    """
+    compute = fetch_instance(cloud).get("compute")
+    facts = compute if isinstance(compute, dict) else {}
+    name, group = str(facts.get("name") or ""), str(facts.get("resourceGroupName") or "")
+    if (name.lower(), group.lower()) != (vm.lower(), resource_group.lower()):
+        raise UsageError(
+            what="this machine",
+            where="IMDS /compute",
+            expected=f"VM {vm} in {resource_group}",
+            found=f"VM {name} in {group}",
+            fix=f"Run step 4 inside {vm}, or name this VM with --vm and --resource-group.",
+        )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from skrkit.encoding import b64url, json_object, member
 from skrkit.errors import UsageError
@@ -30,7 +31,7 @@ def _b64(data: bytes) -> str:
 def provider_url(attestation: str) -> str:
     """Return a provider's base URL, https and without a trailing slash. Raises `UsageError` for anything else."""
     url = attestation.rstrip("/")
-    if not url.startswith("https://") or "/" in url.removeprefix("https://") or "?" in url:
+    if not re.fullmatch(r"https://[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", url):
         raise UsageError(
             what="attestation provider",
             where="its URL",
@@ -47,7 +48,6 @@ class GuestAttestation:
 
     cloud: Cloud = field(repr=False)
     issuer: str
-    transport: Any = field(default=None, repr=False)
 
     def attest(self, evidence: CollectedEvidence, *, nonce: str) -> Issued:
         """Return the sealed token. `nonce` travels as `ClientPayload.nonce`, and is echoed in base64.
@@ -60,7 +60,7 @@ class GuestAttestation:
         body: Json = {"AttestationInfo": b64url(json.dumps(info).encode())}
         url = f"{self.issuer}/attest/AzureGuest?api-version={GUEST_API}"
         with azure_call("guest attestation"):
-            answer = send_request(self.cloud, "POST", url, body=body, transport=self.transport)
+            answer = send_request(self.cloud, "POST", url, body=body)
         return Issued(request=info, envelope=parse_sealed_envelope(answer))
 
     def signing_keys(self) -> Jwks:
@@ -74,7 +74,6 @@ class PlatformAttestation:
 
     cloud: Cloud = field(repr=False)
     issuer: str
-    transport: Any = field(default=None, repr=False)
 
     def attest(self, evidence: CollectedEvidence, *, nonce: str) -> Issued:
         """Return the open token. `nonce` is echoed as the claim `nonce`."""
@@ -83,7 +82,7 @@ class PlatformAttestation:
         request = platform_request(evidence, nonce)
         url = f"{self.issuer}/attest/SevSnpVm?api-version={PLATFORM_API}"
         with azure_call("platform attestation"):
-            answer = send_request(self.cloud, "POST", url, body=request, transport=self.transport)
+            answer = send_request(self.cloud, "POST", url, body=request)
         text = member(json_object(answer, what="MAA answer", where=f"POST {url}"), "token", str, what="MAA answer")
         return Issued(request=request, token=decode_jwt(str(text)))
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from skrkit.wire import Json
 
 MAX_RESPONSE_BYTES = 4 << 20
+TIMEOUT_S = 60
+LINK_LOCAL_TIMEOUT_S = 3  # the same machine answers; elsewhere nobody does, and the SDK's own 300 s times 4 is no wait
 
 
 def send_request(
@@ -22,12 +24,13 @@ def send_request(
     *,
     headers: Mapping[str, str] | None = None,
     body: Json = None,
-    transport: Any = None,
+    link_local: bool = False,
 ) -> bytes:
     """Return the body of a successful answer. Retries, pacing and `Retry-After` are the SDK pipeline's.
 
-    `body` is sent as JSON when given. Raises azure-core's `HttpResponseError` for any status above 299, and
-    `ServiceError` for an answer that is too large.
+    `body` is sent as JSON when given. `link_local` is for IMDS, which answers on this machine or not at all: no proxy
+    of the environment is asked, and the wait for a connection is short.
+    Raises azure-core's `HttpResponseError` for any status above 299, and `ServiceError` for an answer too large.
     """
     from azure.core import PipelineClient
     from azure.core.exceptions import HttpResponseError
@@ -39,22 +42,32 @@ def send_request(
     sent_headers = dict(headers or {})
     if content is not None:
         sent_headers["Content-Type"] = "application/json"
-    options = cloud.client_options(transport)
+    options = cloud.client_options()
+    if link_local:
+        options["use_env_settings"] = False
+    options |= {"connection_timeout": LINK_LOCAL_TIMEOUT_S if link_local else TIMEOUT_S, "read_timeout": TIMEOUT_S}
     # PipelineClient's own list has no ProxyPolicy: without it a proxy option is dropped, and the request goes astray.
     policies = [RequestIdPolicy(), UserAgentPolicy("skrkit"), RetryPolicy(**options), ProxyPolicy(**options)]
     client: PipelineClient[Any, Any] = PipelineClient(url, policies=policies, **options)
     with client:
-        response = client.send_request(HttpRequest(method, url, headers=sent_headers, content=content))
-        received = response.read()
-    if response.status_code > 299:
-        raise HttpResponseError(response=response, error_format=ARMErrorFormat)
-    if len(received) > MAX_RESPONSE_BYTES:
-        raise ServiceError(
-            what="answer",
-            where=f"{method} {url.split('?', maxsplit=1)[0]}",
-            expected=f"at most {MAX_RESPONSE_BYTES} bytes",
-            found=f"{len(received)} bytes",
-            fix="This is not the service it should be: check the proxy and the address.",
-            status=response.status_code,
-        )
+        response = client.send_request(HttpRequest(method, url, headers=sent_headers, content=content), stream=True)
+        if response.status_code > 299:
+            response.read()
+            raise HttpResponseError(response=response, error_format=ARMErrorFormat)
+        received = bytearray()
+        for part in response.iter_bytes():
+            received += part
+            if len(received) > MAX_RESPONSE_BYTES:
+                raise _too_large(f"{method} {url.split('?', maxsplit=1)[0]}", response.status_code)
     return bytes(received)
+
+
+def _too_large(where: str, status: int) -> ServiceError:
+    return ServiceError(
+        what="answer",
+        where=where,
+        expected=f"at most {MAX_RESPONSE_BYTES} bytes",
+        found="more",
+        fix="This is not the service it should be: check the proxy and the address.",
+        status=status,
+    )

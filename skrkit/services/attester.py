@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import platform
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from skrkit.errors import UsageError
+from skrkit.errors import ServiceError, SkrkitError, UsageError
 from skrkit.release.ports import CollectedEvidence, RsaScheme
 from skrkit.services.imds import fetch_thim_certificates
 
@@ -45,11 +46,12 @@ class Attester:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         tpm, self._tpm = self._tpm, None
+        key, self._key = self._key, None
         if tpm is not None:
-            with tpm:
-                if self._key is not None:
-                    tpm.flush(self._key.handle)
-                    self._key = None
+            # What ended the block counts: after Ctrl-C in the middle of a command the vTPM may answer out of turn.
+            with tpm, suppress(SkrkitError) if error is not None else nullcontext():
+                if key is not None:
+                    tpm.flush(key.handle)
 
     @property
     def tpm(self) -> Tpm:
@@ -75,6 +77,7 @@ class Attester:
         Raises `ServiceError` naming the TPM command or the request that failed.
         """
         tpm = self.tpm
+        _check_paravisor(tpm)
         write_user_data(tpm, user_data)
         hcl_report = tpm.nv_read(HCL_REPORT_INDEX)  # reading at offset 0 makes the paravisor build it anew
         certificates = fetch_thim_certificates(self.cloud)
@@ -82,8 +85,9 @@ class Attester:
         ak_public = tpm.read_public(AK_HANDLE)
         quote, quote_signature = tpm.quote(AK_HANDLE, self.pcrs)  # no nonce: as every Microsoft client does
         pcrs = tpm.pcr_read(self.pcrs)
-        if self._key is not None:
-            tpm.flush(self._key.handle)
+        key, self._key = self._key, None
+        if key is not None:
+            tpm.flush(key.handle)
         self._key = tpm.create_ephemeral_key(self.pcrs, hierarchy="null")
         certify, certify_signature = tpm.certify(self._key.handle, AK_HANDLE)
         distro, version = _os_release()
@@ -117,10 +121,24 @@ class Attester:
         return self.tpm.rsa_decrypt(self._key.handle, ciphertext, scheme=scheme, pcrs=self.pcrs)
 
 
+def _check_paravisor(tpm: Tpm) -> None:
+    """Return nothing if this TPM has an HCL report. Else `UsageError`, before anything is written to it."""
+    try:
+        tpm.nv_read_public(HCL_REPORT_INDEX)
+    except ServiceError as absent:
+        if absent.code != "TPM_RC_HANDLE":
+            raise
+        raise UsageError(
+            what="the vTPM",
+            where="NV index 0x01400001",
+            expected="the HCL report of an Azure confidential VM",
+            found="no such index: this is another machine's TPM, and nothing was written to it",
+            fix="Run this inside an Azure confidential VM.",
+        ) from absent
+
+
 def write_user_data(tpm: Tpm, user_data: bytes) -> None:
     """Write `user_data`, padded with zeros to 64 bytes, where the paravisor takes it from for the next report."""
-    from skrkit.errors import ServiceError
-
     if len(user_data) > USER_DATA_BYTES:
         raise UsageError(
             what="user data",

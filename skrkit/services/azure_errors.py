@@ -12,13 +12,16 @@ if TYPE_CHECKING:
     from azure.core.exceptions import AzureError, HttpResponseError
 
 _FIXES = {
+    400: "The service read the request and does not take it: its message says which part.",
     401: "Sign in again: the token is missing, expired, or made for another audience or tenant.",
     403: "Grant the caller this permission on the resource, or look at its firewall; a grant can take minutes to work.",
     404: "Check the name, and whether the resource was deleted or lies in another subscription.",
     409: "The resource is deleted but recoverable, or being changed: wait, recover it, or choose another name.",
     429: "Too many requests: wait as long as Retry-After says, then try again.",
 }
-_FALLBACK_FIX = "Try again; if it stays, give the service's request id to its support."
+_FALLBACK_FIX = "Try again; if it stays, ask the service's support."
+_NO_CREDENTIAL_FIX = "Sign in: az login, or set AZURE_CLIENT_ID and AZURE_CLIENT_SECRET; inside a VM, run step 1 first."
+_REQUEST_IDS = ("x-ms-request-id", "x-ms-correlation-request-id")
 
 
 @contextmanager
@@ -34,7 +37,7 @@ def azure_call(what: str) -> Iterator[None]:
 
 def service_error(error: AzureError, what: str) -> SkrkitError:
     """Return the `ServiceError` that says what `error` says: request, status, the service's own code and message."""
-    from azure.core.exceptions import HttpResponseError
+    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 
     if isinstance(error, HttpResponseError) and error.response is not None:
         status, code, message = response_facts(error)
@@ -43,9 +46,18 @@ def service_error(error: AzureError, what: str) -> SkrkitError:
             where=request_line(error),
             expected="success",
             found=f"HTTP {status} {code}: {message}",
-            fix=_FIXES.get(status, _FALLBACK_FIX),
+            fix=_FIXES.get(status) or _fallback_fix(error),
             status=status,
             code=code,
+        )
+    if isinstance(error, ClientAuthenticationError):  # of azure-identity, before any request to the service
+        return ServiceError(
+            what=what,
+            where="the credential",
+            expected="an access token",
+            found=first_line(str(error)) or type(error).__name__,
+            fix=_NO_CREDENTIAL_FIX,
+            code=type(error).__name__,
         )
     return ServiceError(
         what=what,
@@ -55,6 +67,12 @@ def service_error(error: AzureError, what: str) -> SkrkitError:
         fix="Check name resolution, proxy and firewall; in the sandbox: skrkit sandbox status",
         code=type(error).__name__,
     )
+
+
+def _fallback_fix(error: HttpResponseError) -> str:
+    headers = getattr(error.response, "headers", None) or {}
+    request_id = next((headers[name] for name in _REQUEST_IDS if name in headers), "")
+    return f"{_FALLBACK_FIX} Request id: {request_id}" if request_id else _FALLBACK_FIX
 
 
 def refusal(error: HttpResponseError, what: str) -> SkrkitError:

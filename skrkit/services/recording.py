@@ -12,10 +12,11 @@ from azure.core.pipeline.transport import RequestsTransport
 
 from skrkit.wire import Json
 
-_SHOWN_HEADERS = frozenset(
-    {"authorization", "content-type", "metadata", "www-authenticate", "azure-asyncoperation", "x-ms-keyvault-region"}
+_SHOWN_HEADERS = frozenset({"authorization", "content-type", "metadata", "www-authenticate", "x-ms-keyvault-region"})
+_SECRET_MEMBERS = frozenset(
+    {"access_token", "refresh_token", "id_token", "client_secret", "client_assertion", "assertion", "target", "token"}
 )
-_SECRET_MEMBERS = frozenset({"access_token", "refresh_token", "client_secret", "target", "id_token"})
+_PRIVATE_JWK_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "k", "key_hsm"})
 _SHOWN_BODY_BYTES = 64 << 10
 
 
@@ -107,9 +108,10 @@ def shown_body(body: bytes) -> Json:
 
 def _redacted(value: Any) -> Json:
     if isinstance(value, dict):
+        secret = _SECRET_MEMBERS | _PRIVATE_JWK_MEMBERS if "kty" in value else _SECRET_MEMBERS
         return {
-            name: digest(member)
-            if name in _SECRET_MEMBERS and isinstance(member, str) and member
+            name: digest(member if isinstance(member, str) else json.dumps(member))
+            if name.lower() in secret and member
             else _redacted(member)
             for name, member in value.items()
         }

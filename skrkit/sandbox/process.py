@@ -43,7 +43,8 @@ def control(endpoint: Endpoint, method: str, path: str, *, timeout: float = 5.0)
         connection.request(method, f"http://{CONTROL_HOST}{path}", headers=headers)
         response = connection.getresponse()
         body = response.read(1 << 20)
-        return json.loads(body) if response.status == 200 else None
+        said = json.loads(body) if response.status == 200 else None
+        return said if isinstance(said, dict) else None
     except (OSError, http.client.HTTPException, ValueError):
         return None
     finally:
@@ -53,9 +54,10 @@ def control(endpoint: Endpoint, method: str, path: str, *, timeout: float = 5.0)
 def running(home: Path | None = None) -> Endpoint | None:
     """Return the endpoint of the sandbox that runs on this state folder, or None. A stale file is no sandbox."""
     endpoint = read_endpoint(home or default_home())
-    if endpoint is None or control(endpoint, "GET", "/health") is None:
+    if endpoint is None:
         return None
-    return endpoint
+    said = control(endpoint, "GET", "/health")
+    return endpoint if said is not None and said.get("ok") is True else None
 
 
 def ensure_running(home: Path | None = None) -> Endpoint:
@@ -118,15 +120,16 @@ def _unwritable(home: Path, cause: OSError) -> SkrkitError:
 
 
 def _spawn(home: Path, port: int | None) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "skrkit.sandbox", "--home", str(home)]
+    command = [sys.executable, "-P", "-m", "skrkit.sandbox", "--home", str(home)]  # -P: modules are not in `home`
     if port is not None:
         command += ["--port", str(port)]
-    detached: dict[str, Any] = {"start_new_session": True}
+    detached: dict[str, Any] = {"start_new_session": True, "umask": 0o077}  # its state holds private keys
     if os.name == "nt":
         detached = {"creationflags": getattr(subprocess, "DETACHED_PROCESS", 0) | subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined,unused-ignore]
     # The process writes its own log; what Python says before that (or instead) lands there too.
     try:
-        with (home / LOG_FILE).open("ab") as log:
+        opened = os.open(home / LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(opened, "ab") as log:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, close_fds=True, **detached
             )

@@ -127,7 +127,7 @@ def create_key(outside: Curl, name: str, prefix: str) -> Any:
         "attributes": {"exportable": True},
         "release_policy": {
             "contentType": "application/json; charset=utf-8",
-            "data": b64url(json.dumps(policy).encode()),
+            "data": data,
         },
     }
     url = f"{VAULT}/keys/{name}/create?api-version=7.4"

@@ -62,7 +62,7 @@ def test_one_release_round_trip(benchmark: BenchmarkFixture, cloud: Cloud) -> No
             open_release(attester, vault, request_release(vault, attested.token, terms), terms)
 
         benchmark.group = "release round trip"
-        benchmark.pedantic(round_trip, rounds=40, warmup_rounds=3)
+        benchmark.pedantic(round_trip, rounds=40, warmup_rounds=3)  # type: ignore[no-untyped-call]
 
 
 def test_the_bare_cryptography_in_it(benchmark: BenchmarkFixture) -> None:
@@ -102,4 +102,4 @@ def test_the_bare_cryptography_in_it(benchmark: BenchmarkFixture) -> None:
         rsa_key.decrypt(rsa_key.public_key().encrypt(kek, oaep), oaep)  # the proof
 
     benchmark.group = "release round trip"
-    benchmark.pedantic(bare, rounds=40, warmup_rounds=3)
+    benchmark.pedantic(bare, rounds=40, warmup_rounds=3)  # type: ignore[no-untyped-call]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from cryptography import x509
 from starlette.types import ASGIApp
@@ -18,8 +20,10 @@ TCB = "blSPL=04&teeSPL=00&snpSPL=24&ucodeSPL=219"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tmp_path_factory.mktemp("kds"))
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = make_world(tmp_path_factory.mktemp("kds"))
+    yield made
+    made.store.close()
 
 
 @pytest.fixture(scope="module")

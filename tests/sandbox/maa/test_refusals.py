@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -39,8 +39,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> World:
-    return make_world(tmp_path_factory.mktemp("maa"), clock)
+def world(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[World]:
+    made = make_world(tmp_path_factory.mktemp("maa"), clock)
+    yield made
+    made.store.close()
 
 
 @pytest.fixture(scope="module")

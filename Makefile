@@ -34,6 +34,11 @@ lint: $(VENV)/.dev ## style, types, and who may import whom
 bench: $(VENV)/.dev ## print figures and ratios, each beside the bare calls it needs
 	$(BIN)/python -m pytest tests/bench -m bench -o python_files='bench_*.py' --benchmark-only --benchmark-columns=median,iqr,rounds -q -s
 
+.PHONY: notebooks
+notebooks: $(VENV)/.dev ## execute the notebooks anew and write them with their outputs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab]'
+	$(BIN)/python notebooks/build.py
+
 format: $(VENV)/.dev ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

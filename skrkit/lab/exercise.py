@@ -1,4 +1,4 @@
-"""Exercises: a question, a check of the answer, and a ladder of hints. It looks at what was found out, not at code."""
+"""Exercises: a question, a check of the answer, and a ladder of hints. Judged is what was found out, not the code."""
 
 from __future__ import annotations
 
@@ -7,26 +7,41 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import signature
 from pkgutil import iter_modules
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from skrkit.errors import UsageError
+from skrkit.errors import SkrkitError, UsageError
+
+if TYPE_CHECKING:
+    from skrkit.lab.session import World
 
 Mark = Literal["not attempted", "not yet", "right"]
 _SIGNS: dict[Mark, str] = {"not attempted": "○", "not yet": "✗", "right": "✓"}
 _tries: Counter[str] = Counter()
 
 
+class Context:
+    """The world that an answer is about, for the checks that must look. Made only when it is asked for."""
+
+    def world(self, step: int = 4) -> World:
+        """Return the world after `step`, without a word in the cell."""
+        from skrkit.lab.session import walked
+
+        return walked(step)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exercise:
     """One exercise. `check` gets the answer and returns True, False, or a text that says what is wrong with it.
 
-    `hints` are given one by one, one for each wrong answer; `right` is said when the answer is right.
+    A check that has a second parameter gets a `Context` there. `hints` are given one by one, one for each wrong
+    answer; `right` is said when the answer is right.
     """
 
     id: str
     question: str
-    check: Callable[[Any], bool | str] = field(repr=False)
+    check: Callable[[Any], bool | str] | Callable[[Any, Context], bool | str] = field(repr=False)
     hints: tuple[str, ...] = ()
     right: str = ""
 
@@ -86,7 +101,11 @@ def check(exercise_id: str, answer: object = None) -> Outcome:
 
 
 def _checked(exercise: Exercise, answer: object) -> bool | str:
+    check: Callable[..., bool | str] = exercise.check
+    given = (answer, Context()) if len(signature(check).parameters) > 1 else (answer,)
     try:
-        return exercise.check(answer)
+        return check(*given)
+    except SkrkitError as error:
+        return str(error)
     except (TypeError, ValueError, AttributeError, LookupError):  # an answer of another type than was asked for
-        return f"That is a {type(answer).__name__}: another kind of answer is asked for."
+        return "Another kind of answer is asked for: a number, a word, or a text, as the question says."

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from skrkit.artefact import STEP_TITLES, Artefact
-from skrkit.errors import UsageError
+from skrkit.errors import SkrkitError, UsageError
 from skrkit.provision.stage import Stage
 from skrkit.walkthrough import Walk
 
 if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
     from skrkit.cloud import Cloud
     from skrkit.provision.access import Access
     from skrkit.provision.identity import Identity
@@ -21,13 +23,22 @@ if TYPE_CHECKING:
     from skrkit.release.flow import Attested, Released
 
 OLDEST_PYTHON = (3, 11)
+NEEDED = (
+    "azure.identity",
+    "azure.keyvault.keys",
+    "azure.mgmt.compute",
+    "azure.mgmt.keyvault",
+    "azure.mgmt.resource",
+    "cryptography",
+    "uvicorn",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """What the steps so far have made. What a later step would make is None, or empty."""
 
-    cloud: Cloud
+    cloud: Cloud = field(repr=False)
     stage: Stage
     step: int
     inside: Cloud = field(repr=False)
@@ -53,52 +64,59 @@ class World:
 
 
 def start() -> Cloud:
-    """Return the sandbox, started if it does not run, after one line that says where everything is.
+    """Return the sandbox, started if it does not run, after one line that says what runs.
 
-    Raises `UsageError` for an old Python, `ServiceError` when the sandbox does not start; both say what to do.
+    A sandbox of another version of skrkit is restarted; its state stays. Raises `UsageError` for an old Python or a
+    kernel without the packages, `ServiceError` when the sandbox does not start. Each says what to do.
     """
+    _word_errors()
+    _check_kernel()
+    from skrkit import __version__
     from skrkit.cloud import Cloud
+    from skrkit.sandbox import process
 
-    if sys.version_info < OLDEST_PYTHON:
-        raise UsageError(
-            what="Python of this kernel",
-            where=sys.executable,
-            expected="3.11 or newer",
-            found=".".join(map(str, sys.version_info[:3])),
-            fix="Choose the kernel of the environment that skrkit is installed in: Kernel, Change Kernel.",
-        )
-    began = time.perf_counter()
+    found = process.running()
+    older = "" if found is None or found.version == __version__ else found.version
+    if older:
+        process.down()
     cloud = Cloud.sandbox()
-    print(f"The sandbox runs ({time.perf_counter() - began:.1f} s). Tenant {cloud.tenant}.")  # noqa: T201 - to the cell
-    if not _has_widgets():
-        print("ipywidgets is not installed: views stand still. pip install 'skrkit[lab]'")  # noqa: T201
+    how = "runs already" if found and not older else "has started"
+    said = [f"The sandbox {how}. Tenant {cloud.tenant}."]
+    if older:
+        said.append(f"It was of skrkit {older}; now it is of {__version__}, and nothing in it is lost.")
+    if not has_widgets():
+        said.append("Views stand still, because ipywidgets is not installed: pip install 'skrkit[lab]'")
+    _say(" ".join(said))
     return cloud
 
 
-def _has_widgets() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("ipywidgets") is not None
-
-
 def ensure(step: int) -> World:
-    """Return the world after `step`, 0 to 4; what is missing is made, and one line says what that was.
+    """Return the world after `step`, 0 to 4; what is missing is made, and one line says what there is now.
 
-    Step 0 is the stage: resource group, vault, confidential VM. Safe to call again, in any order, from any kernel.
+    Step 0 is the stage: resource group, vault, confidential VM. Safe to call again, in any order, from any kernel, and
+    after an interrupted cell: what is there already is kept.
     """
-    if step not in range(5):
+    if step not in range(5) or isinstance(step, bool):
         raise UsageError(
             what="lab.ensure", where="step", expected="0, 1, 2, 3 or 4", found=repr(step), fix="lab.ensure(step=1)"
         )
+    _word_errors()
+    world = walked(step)
+    _say(_done(world))
+    return world
+
+
+def walked(step: int) -> World:
+    """Return the world after `step`, made in silence."""
     from skrkit.cloud import Cloud
     from skrkit.provision.stage import set_stage
 
     cloud, stage = Cloud.sandbox(), Stage()
-    set_stage(cloud, stage)
     walk = Walk(cloud=cloud, stage=stage, steps=tuple(range(1, step + 1)))
     if step:
         walk.run()
-    print(_done(step))  # noqa: T201 - to the cell
+    else:
+        set_stage(cloud, stage)
     return World(
         cloud=cloud,
         stage=stage,
@@ -113,16 +131,99 @@ def ensure(step: int) -> World:
     )
 
 
-def _done(step: int) -> str:
-    if step == 0:
-        return "The stage is set: a resource group, a Premium vault, a confidential VM."
-    return f"Done up to step {step}: {STEP_TITLES[step]}."
+def _done(world: World) -> str:
+    """Return one line: what there is now, by name."""
+    stage = world.stage
+    there = [f"a resource group, the Premium vault {stage.vault}, the confidential VM {stage.vm}"]
+    if world.identity is not None:
+        there.append(f"the VM's identity {world.identity.object_id}")
+    if world.access is not None:
+        there.append("its grant to release")
+    if world.keys:
+        there.append(f"the keys {', '.join(key.name for key in world.keys)}")
+    if world.attested is not None:
+        there.append("an attestation token")
+    if world.released is not None:
+        there.append("a released key")
+    title = f"Step {world.step} is done ({STEP_TITLES[world.step]})" if world.step else "The stage is set"
+    return f"{title}. There is: {'; '.join(there)}."
 
 
 def reset() -> None:
     """Put the world back: end the sandbox, remove its state, start a new one. Keys and VMs of before are gone."""
     from skrkit.sandbox import process
 
+    _word_errors()
     process.reset()
-    process.ensure_running()
-    print("A new sandbox runs: a new tenant, no VM, no vault.")  # noqa: T201 - to the cell
+    endpoint = process.ensure_running()
+    _say(f"A new sandbox runs: no VM, no vault, and a new tenant, {endpoint.tenant}.")
+
+
+def has_widgets() -> bool:
+    """Return whether ipywidgets can be imported."""
+    from importlib.util import find_spec
+
+    return find_spec("ipywidgets") is not None
+
+
+def _check_kernel() -> None:
+    """Return nothing if this kernel can run skrkit. Raises `UsageError` for an old Python, or one without packages."""
+    if sys.version_info < OLDEST_PYTHON:
+        raise _wrong_kernel("Python of this kernel", "3.11 or newer", ".".join(map(str, sys.version_info[:3])))
+    missing = [name for name in NEEDED if not _can_import(name)]
+    if missing:
+        raise _wrong_kernel("packages of this kernel", "what skrkit is installed with", f"no {', '.join(missing)}")
+
+
+def _can_import(name: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # the package above it is not there either
+        return False
+
+
+def _wrong_kernel(what: str, expected: str, found: str) -> UsageError:
+    return UsageError(
+        what=what,
+        where=sys.executable,
+        expected=expected,
+        found=found,
+        fix="Choose the kernel of the environment that skrkit is installed in (Kernel, Change Kernel), "
+        "or run in a cell: %pip install 'skrkit[lab]'",
+    )
+
+
+def _say(line: str) -> None:
+    print(line)  # noqa: T201 - what these functions are for: a line in the cell
+
+
+def _word_errors() -> None:
+    """Let this kernel show skrkit's own errors in their words alone: a traceback of the product teaches nothing."""
+    ipython = sys.modules.get("IPython")  # there in every kernel, and nobody else's business
+    shell = None if ipython is None else ipython.get_ipython()
+    if shell is not None:
+        shell.set_custom_exc((SkrkitError,), _show_error)
+
+
+def _show_error(
+    shell: Any, kind: type[BaseException], error: BaseException, trace: TracebackType, tb_offset: int | None = None
+) -> list[str]:
+    """Show an error as IPython shows one, with its words in place of the traceback."""
+    lines = worded(error)
+    shell._showtraceback(kind, error, lines)
+    return lines
+
+
+def worded(error: BaseException) -> list[str]:
+    """Return an error of skrkit in lines: what and where, expected, found, fix."""
+    from io import StringIO
+
+    from skrkit.render.plain import write
+    from skrkit.render.view import view_of_error
+
+    assert isinstance(error, SkrkitError)
+    stream = StringIO()
+    write(view_of_error(error), stream, width=100, colour=False)
+    return stream.getvalue().rstrip().splitlines()

@@ -239,7 +239,7 @@ class Walk:
     def _platform_outcome(
         self, attester: Attester, vault: KeyVault, token: VerifiedToken, key: ReleasableKey
     ) -> dict[str, Json]:
-        from skrkit.errors import ServiceError, VerificationError
+        from skrkit.errors import VerificationError
         from skrkit.release.flow import open_release, request_release
         from skrkit.release.request import Enc
 
@@ -251,6 +251,7 @@ class Walk:
         outcome: dict[str, Json] = {"key": key.name, "released": True, "wrapped_for": answer.key_hsm.kid}
         try:
             open_release(attester, vault, answer, terms)
-        except (ServiceError, VerificationError) as failed:
-            return outcome | {"unwrapped": False, "failed": failed.what, "said": failed.found}
+        except VerificationError as failed:
+            said = f"{failed.what} {failed.where}: expected {failed.expected}, found {failed.found}"
+            return outcome | {"unwrapped": False, "failed": failed.step, "said": said}
         return outcome | {"unwrapped": True}

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
     from skrkit.endorsements.roots import TrustRoots
     from skrkit.policy.model import ReleasePolicy
+    from skrkit.release.key_hsm import KeyHsm
     from skrkit.wire import Json
 
 EPHEMERAL_KID = "TpmEphemeralEncryptionKey"
@@ -171,8 +172,10 @@ def open_release(
 ) -> Released:
     """Return the released key out of a verified answer: steps 7 and 8.
 
-    Raises `VerificationError` when the key is not the vault's, and what the vTPM raises when it cannot decrypt.
+    Raises `VerificationError` when the key is wrapped for another key than the ephemeral one (step
+    `release.transfer_key`) or is not the vault's, and what the vTPM raises when it cannot decrypt.
     """
+    check_wrapped_for(answer.key_hsm)
     key = unwrap(answer.key_hsm, lambda wrapped, enc: source.decrypt(wrapped, enc.tpm_scheme))  # (7)
     shown = vault.public_key(terms.key, terms.version)
     public = answer.key if shown is None else shown
@@ -249,6 +252,19 @@ def check_transfer_key(token: VerifiedToken, key_public: bytes) -> None:
             found="another modulus",
             fix="Attest again: this token belongs to another key, and nothing wrapped for it can be opened here.",
             step="token.transfer_key",
+        )
+
+
+def check_wrapped_for(key_hsm: KeyHsm) -> None:
+    """Return nothing if the envelope says that it is for the ephemeral key, the only one that can open it here."""
+    if key_hsm.kid != EPHEMERAL_KID:
+        raise VerificationError(
+            what="key_hsm",
+            where="/header/kid",
+            expected=EPHEMERAL_KID,
+            found=key_hsm.kid,
+            fix="Attest as a guest: the vault wraps for a key of the token, and only a guest token has this one.",
+            step="release.transfer_key",
         )
 
 

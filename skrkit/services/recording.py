@@ -87,8 +87,8 @@ def shown_headers(headers: Mapping[str, str]) -> dict[str, str]:
     shown: dict[str, str] = {}
     for name, value in headers.items():
         if name.lower() == "authorization":
-            scheme, _, secret = value.partition(" ")
-            shown[name] = f"{scheme} {digest(secret)}"
+            scheme, space, secret = value.partition(" ")
+            shown[name] = f"{scheme} {digest(secret)}" if space else digest(value)
         elif name.lower() in _SHOWN_HEADERS:
             shown[name] = value
     return shown

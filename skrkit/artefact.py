@@ -24,7 +24,8 @@ class Artefact:
     `name` is stable and unique in its step ("hcl-report"): files and links are named by it. `proves` is one sentence;
     `next` says what the next step needs of it. `body` is a parsed model or a JSON value, and what a view shows.
     `raw` is what `--save` writes when that is not the body itself: bytes as they went over the wire. A secret never
-    becomes an artefact; its digest or its public half does.
+    becomes an artefact; its digest or its public half does. `points_at` are the dotted paths of the fields that
+    `proves` and `next` speak of: a view that is cut short still shows them.
     """
 
     step: int
@@ -34,6 +35,7 @@ class Artefact:
     next: str
     body: Described | Json
     raw: bytes | None = field(default=None, repr=False)
+    points_at: tuple[str, ...] = ()
 
     @property
     def saved(self) -> bytes | None:
@@ -82,9 +84,21 @@ class Collector:
         proves: str,
         next: str,  # noqa: A002 - the artefact's own word for it
         raw: bytes | None = None,
+        points_at: tuple[str, ...] = (),
     ) -> None:
         """Keep one more artefact and show it."""
-        self.keep(Artefact(step=self.step, name=name, title=title, proves=proves, next=next, body=body, raw=raw))
+        self.keep(
+            Artefact(
+                step=self.step,
+                name=name,
+                title=title,
+                proves=proves,
+                next=next,
+                body=body,
+                raw=raw,
+                points_at=points_at,
+            )
+        )
 
     def keep(self, artefact: Artefact) -> None:
         """Keep an artefact that is made already, and show it."""

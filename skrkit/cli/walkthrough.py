@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skrkit.errors import ServiceError, SkrkitError
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 
 SHOWN_ROWS = 36  # of one artefact, unless --full
 SHOWN_CHARACTERS = 128  # of one value: enough to recognise it, two lines of a terminal
+_NEXT = (
+    ("skrkit walkthrough --step 4 --pause", "one step, artefact by artefact"),
+    ("skrkit walkthrough --full", "nothing cut short"),
+    ("skrkit walkthrough --save artefacts", "each artefact in files; skrkit inspect"),
+    ("", "explains the .bin, .jwt, .pem, .txt ones"),
+)
 _STAGE_OPTIONS = ("resource_group", "location", "vm", "vault", "key", "attestation")
 
 
@@ -54,7 +62,26 @@ def run(arguments: argparse.Namespace) -> int:
         from skrkit.cloud import Cloud
 
         cloud = Cloud.sandbox()
-    return _walk(arguments, _new_walk(cloud, stage, steps, show), show)
+    try:
+        return _walk(arguments, _new_walk(cloud, stage, steps, show), show)
+    except SkrkitError as error:
+        raise _sandbox_ended(error) or error from error
+
+
+def _sandbox_ended(error: SkrkitError) -> SkrkitError | None:
+    """Return an error that says the sandbox is no longer there, if so: whatever a step said then comes of it."""
+    from skrkit.sandbox.process import running
+
+    if running() is not None:
+        return None
+    return ServiceError(
+        what="the sandbox",
+        where=f"{error.what}, {error.where}",
+        expected="a sandbox that runs until the walk is done",
+        found=f"it ended in the middle: {error.found}",
+        fix="Run the same command again: what was acknowledged is kept, and it goes on from there.",
+        code="SandboxEnded",
+    )
 
 
 def _stage(arguments: argparse.Namespace) -> Stage:
@@ -121,10 +148,18 @@ class _Screen:
     """The terminal: artefacts on stdout as they are made, talk and a spinner on stderr."""
 
     def __init__(self, *, quiet: bool, pause: bool, full: bool) -> None:
+        import logging
+
         from rich.console import Console
 
-        self._out = Console(highlight=False, soft_wrap=False)
-        self._talk = Console(stderr=True, highlight=False)
+        class Screen(Console):
+            def on_broken_pipe(self) -> None:
+                raise BrokenPipeError  # rich would end the program here, as a failure; `main` knows better
+
+        for library in ("azure", "msal"):  # their warnings come back as an error's `found`; once is enough
+            logging.getLogger(library).addHandler(logging.NullHandler())
+        self._out = Screen(highlight=False, soft_wrap=False)
+        self._talk = Screen(stderr=True, highlight=False)
         self._quiet = quiet
         self._full = full
         self._pause = pause and not quiet and sys.stdin.isatty()
@@ -152,7 +187,9 @@ class _Screen:
             self._out.rule(f"Step {artefact.step} of 4: {STEP_TITLES[artefact.step]}", align="left")
             self._out.print()
         view = view_of_artefact(artefact)
-        show(view if self._full else shortened(view, rows=SHOWN_ROWS, characters=SHOWN_CHARACTERS), self._out)
+        if not self._full:
+            view = shortened(view, rows=SHOWN_ROWS, characters=SHOWN_CHARACTERS, keep=artefact.points_at)
+        show(view, self._out)
         self._out.print()
         if self._pause:
             self._wait()
@@ -173,4 +210,6 @@ class _Screen:
             )
         else:
             self._out.print(f"{count} artefacts.")
-        self._out.print("Next: skrkit walkthrough --save artefacts, then skrkit inspect any file in there.")
+        self._out.print()
+        for command, what in _NEXT:
+            self._out.print(f"  {command:36} {what}")

@@ -56,6 +56,7 @@ def enable(cloud: Cloud, stage: Stage, *, show: Show | None = None) -> Identity:
         after,
         proves="Entra ID made a service principal that lives and dies with this VM; no password exists.",
         next="identity.principalId, which step 2 grants access to.",
+        points_at=("identity",),
     )
     object_id = principal_of(after)
     if not object_id:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from skrkit.token.verify import VerifiedToken
 
 _HEAD_BYTES = 32
+_TOKEN_CLAIMS = (
+    "claims.x-ms-isolation-tee.x-ms-compliance-status",
+    "claims.x-ms-runtime.client-payload.nonce",
+    "claims.x-ms-runtime.keys",
+)
 
 
 def show_evidence(made: Collector, evidence: CollectedEvidence, local: AttestationResult) -> None:
@@ -66,6 +71,7 @@ def _show_report(made: Collector, evidence: CollectedEvidence) -> None:
         hcl.snp(),
         proves="The processor signs which firmware, which launch measurement and which policy this VM runs under.",
         next="REPORTED_TCB and CHIP_ID choose the certificate that must verify the signature.",
+        points_at=("report_data", "measurement", "reported_tcb", "chip_id"),
     )
     made.add(
         "runtime-claims",
@@ -164,6 +170,7 @@ def show_token(made: Collector, token: VerifiedToken, *, sealed: bool) -> None:
         if sealed
         else "Its claims stand at the top, not under x-ms-isolation-tee: a policy for guest tokens says no to it.",
         raw=token.raw,
+        points_at=_TOKEN_CLAIMS if sealed else ("claims.x-ms-compliance-status",),
     )
 
 
@@ -205,6 +212,7 @@ def show_release(
         release.response,
         proves="Key Vault signed this answer: signature, chain, host name, enc and nonce were checked here.",
         next="Its payload holds the key bundle and, in key_hsm, the wrapped private key.",
+        points_at=("key_hsm",),
     )
     made.add(
         "key-hsm",

@@ -8,7 +8,7 @@ tuples and not dataclasses: six of those would take 2 ms of the 50 that `skrkit 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from skrkit.wire import Described, Json, Span
@@ -167,24 +167,52 @@ def _view_of_body(artefact: Artefact) -> View:
     return view_of(body)
 
 
-def shortened(view: View, *, rows: int, characters: int) -> View:
-    """Return the view with at most `rows` rows in each block and `characters` in each value; what is cut is said."""
+def shortened(view: View, *, rows: int, characters: int, keep: Collection[str] = ()) -> View:
+    """Return the view with at most `rows` rows in each block and `characters` in each value; what is cut is said.
+
+    Rows below a dotted path in `keep` ("claims.iss"), and the rows above it, are shown wherever they stand.
+    """
     return View(
         heading=view.heading,
         facts=view.facts,
-        blocks=tuple(_shortened_block(block, rows, characters) for block in view.blocks),
+        blocks=tuple(_shortened_block(block, rows, characters, keep) for block in view.blocks),
     )
 
 
-def _shortened_block(block: Block, rows: int, characters: int) -> Block:
+def _shortened_block(block: Block, rows: int, characters: int, keep: Collection[str]) -> Block:
     if isinstance(block, View):
-        return shortened(block, rows=rows, characters=characters)
+        return shortened(block, rows=rows, characters=characters, keep=keep)
     if not isinstance(block, Rows):
         return block
-    kept = [_shortened_row(row, characters) for row in block.rows[:rows]]
-    if len(block.rows) > rows:
-        kept.append(Row(name=f"… {len(block.rows) - rows} more", value=""))
+    kept: list[Row] = []
+    skipped = 0
+    for number, (row, path) in enumerate(zip(block.rows, _paths(block.rows), strict=True)):
+        if number >= rows and not any(_in_line(path, kept_path) for kept_path in keep):
+            skipped += 1
+            continue
+        if skipped:
+            kept.append(_left_out(skipped))
+            skipped = 0
+        kept.append(_shortened_row(row, characters))
+    if skipped:
+        kept.append(_left_out(skipped))
     return Rows(rows=tuple(kept), title=block.title)
+
+
+def _paths(rows: Iterable[Row]) -> Iterator[str]:
+    """Return each row's dotted path: its name after those of the rows it stands in."""
+    above: list[str] = []
+    for row in rows:
+        above[row.depth :] = [row.name]
+        yield ".".join(above)
+
+
+def _in_line(path: str, kept: str) -> bool:
+    return path == kept or path.startswith(f"{kept}.") or kept.startswith(f"{path}.")
+
+
+def _left_out(count: int) -> Row:
+    return Row(name=f"… {count} more")
 
 
 def _shortened_row(row: Row, characters: int) -> Row:

@@ -27,6 +27,7 @@ IMDS_HOST = "169.254.169.254"
 SERVICES = {
     "login.microsoftonline.com": "skrkit.sandbox.entra",
     "login.windows.net": "skrkit.sandbox.entra",
+    "*.login.microsoft.com": "skrkit.sandbox.entra",  # regional, where AZURE_REGIONAL_AUTHORITY_NAME is set
     ARM_HOST: "skrkit.sandbox.arm.app",
     "*.vault.azure.net": "skrkit.sandbox.vault.app",
     "*.*.attest.azure.net": "skrkit.sandbox.maa.routes",

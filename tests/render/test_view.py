@@ -198,3 +198,17 @@ def test_a_shortened_view_says_what_it_leaves_out() -> None:
         Row(name="… 2 more"),
     )
     assert shortened(long, rows=4, characters=50) == long
+
+
+def test_a_shortened_view_keeps_what_its_sentences_point_at() -> None:
+    token = view_of_json("Token", {"head": 1, "claims": {"a": 1, "b": {"c": 2, "d": 3}, "e": 4}, "tail": 5})
+    kept = shortened(token, rows=1, characters=10, keep=("claims.b.d",))
+    assert rows(kept.blocks[0]) == (
+        Row(name="head", value="1"),
+        Row(name="claims"),
+        Row(name="… 1 more"),
+        Row(name="b", depth=1),
+        Row(name="… 1 more"),
+        Row(name="d", value="3", depth=2),
+        Row(name="… 2 more"),
+    )

@@ -28,7 +28,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         return made
 
     up = action("up", _up, "start the sandbox, or find the one that runs")
-    up.add_argument("--port", type=int, help="the outer door's port (default: the one it had, or any)")
+    up.add_argument(
+        "--port", type=_port, metavar="PORT", help="the outer door's port (default: the one it had, or any)"
+    )
     down = action("down", _down, "end the sandbox; its state stays")
     status = action("status", _status, "say what runs, where, and which VMs there are")
     reset = action("reset", _reset, "end the sandbox and remove its state: tenant, vaults, keys, VMs")
@@ -41,6 +43,14 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     run.add_argument("command", nargs="...", metavar="-- COMMAND", help="the program and its arguments")
     for each in (up, down, status, reset, env):
         each.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _port(text: str) -> int:
+    from argparse import ArgumentTypeError
+
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise ArgumentTypeError(f"{text!r} is no port: 1 to 65535, and below 1024 for root alone")
+    return int(text)
 
 
 def _say(document: dict[str, Any], text: str, as_json: bool) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from skrkit.attestation.verifier import AttestationResult, Evidence, StepResult
 from skrkit.cli.verify_options import hex_of, usage_error
-from skrkit.errors import ParseError
+from skrkit.errors import ParseError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -176,7 +176,12 @@ def _read(path: str) -> bytes:
             with open(path, "rb") as file:
                 data = file.read(MAX_INPUT_BYTES + 1)
     except OSError as cause:
-        raise usage_error(path, "a file that can be read", str(cause.strerror)) from None
+        raise _unreadable(path, "a file that can be read", str(cause.strerror), "Check the path.") from None
     if len(data) > MAX_INPUT_BYTES:
-        raise usage_error(path, f"at most {MAX_INPUT_BYTES} bytes", "more")
+        fix = "Every artefact of secure key release is far smaller: pass that artefact alone."
+        raise _unreadable(path, f"at most {MAX_INPUT_BYTES} bytes", "more", fix)
     return data
+
+
+def _unreadable(path: str, expected: str, found: str, fix: str) -> UsageError:
+    return UsageError(what="file", where=repr(path), expected=expected, found=found, fix=fix)

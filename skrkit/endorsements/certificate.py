@@ -29,7 +29,7 @@ from skrkit.wire import where
 MAX_CERTIFICATES = 16  # a chain file holds three; each one may cost a signature check
 MAX_CERTIFICATE_BYTES = 16384  # AMD's are 1300 to 1700
 MAX_CHAIN_BYTES = 1 << 17
-SOURCE = "RFC 5280 section 4.1; sev-snp.md section 7.1"
+SOURCE = "RFC 5280 section 4.1; AMD 57230, VCEK certificate"
 
 # RSASSA-PSS, SHA-384, MGF1 with SHA-384, salt 48. AMD's older certificates spell out the default trailerField.
 _PSS_PARTS = "a00f300d06096086480165030402020500a11c301a06092a864886f70d010108300d06096086480165030402020500a203020130"

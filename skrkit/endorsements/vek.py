@@ -27,7 +27,7 @@ from skrkit.wire import Json, Span, where
 __all__ = ["VekCertificate", "parse_certificates", "parse_vek", "vek_of"]
 
 AMD_ARC = "1.3.6.1.4.1.3704.1."
-SOURCE = "AMD 57230, VCEK certificate; sev-snp.md section 7.2"
+SOURCE = "AMD 57230, VCEK certificate"
 _STRUCT_VERSION, _PRODUCT_NAME, _HW_ID, _CSP_ID = "1", "2", "4", "5"
 _LEVELS = {
     "3.1": "blSPL",

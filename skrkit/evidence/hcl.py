@@ -24,7 +24,7 @@ REQUEST_DATA = HEADER_BYTES + REPORT_BYTES  # 0x4C0
 REQUEST_HEADER_BYTES = 20
 VARIABLE_DATA = REQUEST_DATA + REQUEST_HEADER_BYTES  # 0x4D4
 MAX_HCL_BYTES = 4096  # NV index 0x01400001 reads 2600 today, 2048 in 2023, 2900 once
-SOURCE = "guest-attestation.md section 2"
+SOURCE = "Azure HCL attestation report, as openvmm and azure-cvm-tooling lay it out"
 
 LAYOUT = (
     Field("signature", 0x000, 4, "HCLA"),

@@ -14,7 +14,7 @@ from skrkit.wire import Json, Span, pointer
 AK_KID = "HCLAkPub"
 EK_KID = "HCLEkPub"
 MAX_CLAIMS_BYTES = 4096  # the NV index holds 2600 to 2900 bytes, report included
-SOURCE = "guest-attestation.md section 2.4"
+SOURCE = "Azure HCL runtime claims, as openvmm and azure-cvm-tooling write them"
 _WHAT = "runtime claims"
 
 

@@ -211,6 +211,8 @@ def reset(home: Path | None = None) -> list[str]:
         )
     try:
         return _remove_state(home)
+    except OSError as cause:
+        raise _unwritable(home, cause) from cause
     finally:
         lock.release()
 
@@ -233,8 +235,11 @@ def _locked(home: Path) -> ProcessLock | None:
     """Return the lock of this state folder, taken, or None if it is not free in time."""
     lock = ProcessLock(home / LOCK_FILE)
     deadline = time.monotonic() + STOP_TIMEOUT_S
-    while not lock.acquire():
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(0.02)
+    try:
+        while not lock.acquire():
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.02)
+    except OSError as cause:
+        raise _unwritable(home, cause) from cause
     return lock

@@ -1,0 +1,179 @@
+"""Bytes and what they mean: pick a field and its bytes are lit; two blobs beside each other, field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from skrkit.errors import UsageError
+from skrkit.lab.display import Display, text_of
+from skrkit.render.html import (
+    LIT,
+    annotated,
+    box,
+    code,
+    heading,
+    hex_lines,
+    shown_value,
+    table,
+    text,
+)
+from skrkit.render.view import Bytes, Row, Rows, View, view_of
+from skrkit.wire import Described, Span
+
+_BEFORE, _AFTER = 64, 192  # bytes around a field that the explorer shows
+_LINE = 16
+MAX_DIFFERENCES = 64
+
+
+def explore_bytes(described: Described) -> Display:
+    """Return a display of a parsed model's bytes: hex with fields marked, and their table.
+
+    In a live notebook a list of the fields stands beside the bytes; the field chosen is lit and explained.
+    Raises `UsageError` for what has no bytes to mark, such as a token.
+    """
+    given: object = described
+    if not isinstance(given, Described) or not given.spans():
+        raise UsageError(
+            what="bytes to explore",
+            where="lab.explore_bytes()",
+            expected="a parsed model of a binary format: an HCL report, an SNP report, a quote, an event log",
+            found=getattr(given, "title", type(given).__name__),
+            fix="Parse it first: parse_hcl_report(data). For text, lab.show(it) or lab.explore_token(it).",
+        )
+    data, spans = described.raw, described.spans()
+    facts = (described.kind, f"{len(data)} bytes", f"{len(spans)} fields")
+    static = box(heading(described.title, facts) + annotated(Bytes(data=data, spans=spans)))
+    words = text_of(view_of(described))
+    return Display(words, static, lambda: _explorer(described.title, data, spans))
+
+
+def _explorer(title: str, data: bytes, spans: Sequence[Span]) -> Any:
+    import ipywidgets as widgets
+
+    names = [(f"{span.offset:#06x}  {span.name}", number) for number, span in enumerate(spans)]
+    chosen = widgets.Select(
+        options=names,
+        value=0,
+        rows=14,
+        description="Field",
+        layout=widgets.Layout(width="340px"),
+        style={"description_width": "44px"},
+    )
+    shown = widgets.HTML(value=field_html(data, spans, 0))
+
+    def light(change: Any) -> None:
+        shown.value = field_html(data, spans, change["new"])
+
+    chosen.observe(light, names="value")
+    head = widgets.HTML(value=heading(title, (f"{len(data)} bytes", f"{len(spans)} fields", "arrow keys move")))
+    return widgets.VBox([head, widgets.HBox([chosen, shown])])
+
+
+def field_html(data: bytes, spans: Sequence[Span], number: int) -> str:
+    """Return one field: its bytes lit among their neighbours, and its name, value, meaning and source in words."""
+    span = spans[number]
+    start = max(0, (span.offset - _BEFORE) // _LINE * _LINE)
+    end = min(len(data), span.offset + min(span.size, _AFTER) + _BEFORE)
+    lit = (span.offset, span.offset + span.size)
+    said = [
+        ("bytes", code(f"0x{span.offset:04x} to 0x{span.offset + span.size - 1:04x}, {span.size} in all")),
+        ("value", code(shown_value(span))),
+        ("meaning", text(span.meaning) or "(none noted)"),
+    ]
+    said += [("source", text(span.source))] if span.source else []
+    return (
+        heading(span.name)
+        + table((), said)
+        + hex_lines(data, spans, start, end, lit=lit)
+        + f'<p><span style="{LIT}">bold on yellow</span>: the bytes of {text(span.name)}</p>'
+    )
+
+
+def diff_bytes(a: Described | bytes, b: Described | bytes) -> Display:
+    """Return a display of where two blobs differ: by field where both are parsed models of one kind, else by range."""
+    if isinstance(a, Described) and isinstance(b, Described) and a.kind == b.kind and a.spans() and b.spans():
+        return _field_diff(a, b)
+    left, right = _raw(a), _raw(b)
+    ranges = _ranges(left, right)
+    found = [(f"0x{low:04x} +{high - low}", _hex(left[low:high]), _hex(right[low:high])) for low, high in ranges]
+    return _differences("Two blobs", ("bytes", "first", "second"), found, (len(left), len(right)))
+
+
+def _raw(blob: Described | bytes) -> bytes:
+    if isinstance(blob, bytes | bytearray | memoryview):
+        return bytes(blob)
+    if isinstance(blob, Described):
+        return blob.raw
+    raise UsageError(
+        what="bytes to compare",
+        where="lab.diff_bytes()",
+        expected="bytes or a parsed model, twice",
+        found=type(blob).__name__,
+        fix="For text: text.encode().",
+    )
+
+
+def _field_diff(a: Described, b: Described) -> Display:
+    theirs = {span.name: span for span in b.spans()}
+    found = []
+    for span in _innermost(a.spans()):
+        other = theirs.pop(span.name, None)
+        mine = a.raw[span.offset : span.offset + span.size]
+        yours = b.raw[other.offset : other.offset + other.size] if other else None
+        if yours is None or mine != yours:
+            found.append((span.name, _hex(mine), "(no such field)" if yours is None else _hex(yours)))
+    known = {span.name for span in a.spans()}
+    found += [
+        (name, "(no such field)", _hex(b.raw[s.offset : s.offset + s.size]))
+        for name, s in theirs.items()
+        if name not in known
+    ]
+    return _differences(a.title, ("field", "first", "second"), found, (len(a.raw), len(b.raw)))
+
+
+def _innermost(spans: Sequence[Span]) -> list[Span]:
+    """Return the spans that hold no other: a container differs wherever something in it does."""
+    kept = []
+    for number, span in enumerate(spans):
+        after = spans[number + 1] if number + 1 < len(spans) else None
+        if after is None or after.offset >= span.offset + span.size:
+            kept.append(span)
+    return kept
+
+
+def _ranges(a: bytes, b: bytes) -> list[tuple[int, int]]:
+    """Return the ranges in which two blobs differ, from first to last difference without a gap of four equal bytes."""
+    found: list[list[int]] = []
+    for at in range(max(len(a), len(b))):
+        if a[at : at + 1] != b[at : at + 1]:
+            if found and at - found[-1][1] < 4:
+                found[-1][1] = at + 1
+            else:
+                found.append([at, at + 1])
+    return [(low, high) for low, high in found]
+
+
+def _hex(chunk: bytes) -> str:
+    if not chunk:
+        return "(nothing)"
+    shown = chunk[:32].hex(" ")
+    return shown if len(chunk) <= 32 else f"{shown} … ({len(chunk)} bytes)"
+
+
+def _differences(
+    title: str, header: tuple[str, str, str], found: list[tuple[str, str, str]], sizes: tuple[int, int]
+) -> Display:
+    count = f"{len(found)} difference{'' if len(found) == 1 else 's'}"
+    size = f"{sizes[0]} bytes" if sizes[0] == sizes[1] else f"{sizes[0]} and {sizes[1]} bytes"
+    shown = found[:MAX_DIFFERENCES]
+    rows = [(code(name), code(first), code(second)) for name, first, second in shown]
+    more = "" if len(shown) == len(found) else f"<p><em>… {len(found) - len(shown)} more.</em></p>"
+    inner = table(header, rows) + more if found else "<p>Every byte is the same.</p>"
+    lines = tuple(Row(name=name, value=f"{first}\n{second}") for name, first, second in shown)
+    view = View(
+        heading=f"{title}: {count}",
+        facts=(size,),
+        blocks=(Rows(rows=lines),) if lines else ("Every byte is the same.",),
+    )
+    return Display(text_of(view), box(heading(f"{title}: {count}", (size,)) + inner))

@@ -1,0 +1,212 @@
+"""What a notebook shows: text, HTML that stands still, and a widget where there is somebody to touch it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from skrkit.errors import SkrkitError, UsageError
+from skrkit.render.html import html_of
+from skrkit.render.layout import lines_of
+from skrkit.render.view import View
+from skrkit.wire import Described, Json
+
+if TYPE_CHECKING:
+    from skrkit.policy.evaluate import Decision
+
+TEXT_WIDTH = 100
+HIDDEN = "(a secret: not shown)"
+_SECRET_MEMBERS = frozenset({"access_token", "refresh_token", "client_secret", "password", "x-skrkit-secret"})
+_PRIVATE_JWK = frozenset({"d", "p", "q", "dp", "dq", "qi", "k"})
+_JWT = re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*")
+_PRIVATE_PEM = re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----")
+
+
+class Display:
+    """One thing to see. `repr` is text; a notebook takes the HTML, and the widget where a kernel and its manager run.
+
+    `widget` makes the widget when it is first shown; without ipywidgets the HTML stands alone.
+    """
+
+    def __init__(self, text: str, html: str, widget: Callable[[], Any] | None = None) -> None:
+        self._text = text
+        self._html = html
+        self._make = widget
+        self._widget: Any = None
+
+    def __repr__(self) -> str:
+        return self._text
+
+    def _repr_html_(self) -> str:
+        return self._html
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        """Return text, HTML and, where it can be made, the widget's view: the front end takes the best it can draw."""
+        bundle: dict[str, Any] = {"text/plain": self._text, "text/html": self._html}
+        widget = self.widget
+        if widget is not None:
+            made = widget._repr_mimebundle_(include=include, exclude=exclude)
+            data = made[0] if isinstance(made, tuple) else made
+            bundle.update({kind: value for kind, value in (data or {}).items() if kind not in bundle})
+        return bundle
+
+    @property
+    def widget(self) -> Any:
+        """The widget, made on the first call; None where there is none or ipywidgets is not installed."""
+        if self._widget is None and self._make is not None:
+            try:
+                import ipywidgets  # noqa: F401 - whether it is there
+            except ImportError:
+                return None
+            self._widget = self._make()
+        return self._widget
+
+
+def view_display(view: View, widget: Callable[[], Any] | None = None) -> Display:
+    """Return a view as a display: its lines as text, its blocks as HTML."""
+    return Display(text_of(view), html_of(view), widget)
+
+
+def text_of(view: View) -> str:
+    """Return a view as plain text, 100 columns wide."""
+    out = io.StringIO()
+    for line in lines_of(view, TEXT_WIDTH):
+        out.write("".join(part for _, part in line).rstrip() + "\n")
+    return out.getvalue().rstrip("\n")
+
+
+def show(thing: object) -> Display:
+    """Return a display of an artefact, a parsed model, a verification, a decision, an error, JSON, or bytes.
+
+    Secrets do not show: bearer tokens and private members of a JWK are left out by name, and a private key is refused.
+    Raises `UsageError` for anything else, a `ReleasedKey` among it.
+    """
+    return view_display(_view_of(thing))
+
+
+def _view_of(thing: object) -> View:
+    from skrkit.artefact import Artefact
+    from skrkit.attestation.result import AttestationResult
+    from skrkit.policy.evaluate import Decision
+    from skrkit.render import view
+
+    if isinstance(thing, View):
+        return thing
+    if isinstance(thing, Artefact):
+        body = thing.body
+        return view.view_of_artefact(thing if isinstance(body, Described) else _cleaned_artefact(thing))
+    if isinstance(thing, AttestationResult):
+        return view.view_of_result(thing)
+    if isinstance(thing, Decision):
+        return view_of_decision(thing)
+    if isinstance(thing, SkrkitError):
+        return view.view_of_error(thing)
+    if isinstance(thing, bytes | bytearray | memoryview):
+        return _view_of_bytes(bytes(thing))
+    if isinstance(thing, Described):
+        return view.view_of(thing)
+    if thing is None or isinstance(thing, Mapping | str | int | float) or _is_list(thing):
+        return view.view_of_json(_title(thing), without_secrets(thing))
+    raise UsageError(
+        what="thing to show",
+        where="lab.show()",
+        expected="an artefact, a parsed model, a result, a decision, an error, JSON or bytes",
+        found=type(thing).__name__,
+        fix="Show its fields: lab.show(thing.fields()). Secrets, as a released key is, are never shown.",
+    )
+
+
+def _cleaned_artefact(artefact: Any) -> Any:
+    from dataclasses import replace
+
+    return replace(artefact, body=without_secrets(artefact.body))
+
+
+def _is_list(thing: object) -> bool:
+    return isinstance(thing, Sequence | set | frozenset)
+
+
+def _title(thing: object) -> str:
+    if isinstance(thing, Mapping):
+        return f"Object, {len(thing)} member{'' if len(thing) == 1 else 's'}"
+    if isinstance(thing, str | int | float) or thing is None:
+        return "Value"
+    return f"List, {len(thing)} item{'' if len(thing) == 1 else 's'}"  # type: ignore[arg-type] # a collection by now
+
+
+def without_secrets(value: object) -> Json:
+    """Return a value as JSON to be shown: bytes as hex, bearer tokens and private members of a JWK left out."""
+    if isinstance(value, Mapping):
+        private = _PRIVATE_JWK if "kty" in value else frozenset()
+        return {
+            str(name): HIDDEN if str(name).lower() in _SECRET_MEMBERS or name in private else without_secrets(member)
+            for name, member in value.items()
+        }
+    if isinstance(value, str):
+        if _PRIVATE_PEM.search(value):
+            return HIDDEN
+        return _JWT.sub(lambda found: f"(a token of {len(found[0])} characters: not shown)", value)
+    if isinstance(value, bool | int | float) or value is None:
+        return value
+    if isinstance(value, bytes | bytearray):
+        return HIDDEN if b"PRIVATE KEY-----" in value else bytes(value).hex()
+    if isinstance(value, Described):
+        return without_secrets(value.fields())
+    if isinstance(value, Sequence | set | frozenset):
+        return [without_secrets(item) for item in value]
+    return repr(value)
+
+
+def _view_of_bytes(data: bytes) -> View:
+    import hashlib
+
+    from skrkit.render.view import Bytes
+
+    if _PRIVATE_PEM.search(data[:4096].decode("latin-1")):
+        return View(heading="Bytes", facts=(f"{len(data)} bytes",), blocks=(HIDDEN,))
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    shown = Bytes(data=data, spans=()) if data else "(no bytes)"
+    return View(heading="Bytes", facts=(f"{len(data)} bytes", f"SHA-256 {digest}"), blocks=(shown,))
+
+
+def view_of_decision(decision: Decision) -> View:
+    """Return the view of a decision: yes or no, then each clause with what was expected and found, and why not."""
+    from skrkit.render.view import Step, Steps
+
+    steps = tuple(
+        Step(id=_clause(node), verdict="ok" if node.holds else "failed", detail=_seen(node), fix=node.hint)
+        for node in clauses(decision)
+    )
+    answer = "yes" if decision.holds else "no"
+    return View(heading=f"Policy decision: {answer}", facts=(f"{len(steps)} clauses",), blocks=(Steps(steps=steps),))
+
+
+def clauses(decision: Decision) -> list[Any]:
+    """Return the authorities and the conditions of a decision in the policy's order; groups are in their pointers."""
+    from skrkit.policy.evaluate import Leaf
+
+    found: list[Any] = []
+    for child in decision.children:
+        if isinstance(child, Leaf):
+            found.append(child)
+        else:
+            found += [child] if child.rule == "authority" else []
+            found += clauses(child)
+    return found
+
+
+def _clause(node: Any) -> str:
+    if hasattr(node, "claim"):
+        return str(node.claim)
+    return f"authority {node.authority}"
+
+
+def _seen(node: Any) -> str:
+    from skrkit.render.view import scalar
+
+    if not hasattr(node, "claim"):
+        return f"token's iss {scalar(node.issuer)}"
+    found = scalar(node.found) if node.present else "no such claim"
+    return f"{node.operator.value} {scalar(node.expected)}, found {found}"

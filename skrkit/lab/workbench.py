@@ -1,0 +1,168 @@
+"""The policy workbench: edit a release policy; see it parsed, remarked on, encoded, and held against a token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from skrkit.errors import PolicyError, SkrkitError, UsageError
+from skrkit.lab.display import Display, clauses, text_of, view_of_decision
+from skrkit.policy.evaluate import Decision, Leaf, evaluate
+from skrkit.policy.model import Condition, Group, Operator, ReleasePolicy
+from skrkit.policy.parse import encode_policy, parse_policy
+from skrkit.render.html import box, code, details, heading, preformatted, table, text, verdict
+from skrkit.render.view import View, scalar, view_of_error
+from skrkit.token.catalogue import TEE, explain_claim
+from skrkit.wire import Json
+
+if TYPE_CHECKING:
+    from skrkit.token.verify import VerifiedToken
+
+Claims: TypeAlias = "VerifiedToken | Mapping[str, Json]"
+_ASKED = (f"{TEE}.x-ms-compliance-status", "x-ms-compliance-status")
+
+
+def policy_workbench(
+    policy: ReleasePolicy | str | Mapping[str, Json],
+    token: Claims,
+    *,
+    others: Mapping[str, Claims] | None = None,
+) -> Display:
+    """Return a workbench: the policy, its encoded form, and the decision over a token, clause by clause.
+
+    In a live notebook the policy is a text to edit and each change is evaluated at once; `others` are further tokens
+    to choose from, by name. Claims in a mapping are taken as they are. Raises `UsageError` for what is no policy.
+    """
+    source = _source(policy)
+    tokens: dict[str, Claims] = {"this token": token, **(others or {})}
+    evaluated = assess_html(source, token)
+    static = box(heading("Policy workbench") + preformatted(source) + evaluated)
+    return Display(assess_text(source, token), static, lambda: _workbench(source, tokens))
+
+
+def _source(policy: ReleasePolicy | str | Mapping[str, Json]) -> str:
+    if isinstance(policy, ReleasePolicy):
+        return json.dumps(policy.fields(), indent=2, ensure_ascii=False)
+    if isinstance(policy, str):
+        return policy
+    if isinstance(policy, Mapping):
+        return json.dumps(policy, indent=2, ensure_ascii=False)
+    raise UsageError(
+        what="policy",
+        where="lab.policy_workbench()",
+        expected="a parsed policy, or its JSON",
+        found=type(policy).__name__,
+        fix="lab.policy_workbench(world.keys[0].policy, world.attested.token)",
+    )
+
+
+def _workbench(source: str, tokens: Mapping[str, Claims]) -> Any:
+    import ipywidgets as widgets
+
+    wide = widgets.Layout(width="98%")
+    area = widgets.Textarea(
+        value=source,
+        description="Policy",
+        layout=widgets.Layout(width="98%", height="260px"),
+        style={"description_width": "52px", "font_family": "monospace"},
+    )
+    chosen = widgets.Dropdown(options=list(tokens), description="Token", layout=widgets.Layout(width="420px"))
+    back = widgets.Button(description="As it was", tooltip="Put the first text of the policy back")
+    shown = widgets.HTML(value=assess_html(source, next(iter(tokens.values()))), layout=wide)
+
+    def again(_change: object) -> None:
+        shown.value = assess_html(area.value, tokens[chosen.value])
+
+    def restore(_button: object) -> None:
+        area.value = source
+
+    area.observe(again, names="value")
+    chosen.observe(again, names="value")
+    back.on_click(restore)
+    bar = widgets.HBox([chosen, back] if len(tokens) > 1 else [back])
+    return widgets.VBox([widgets.HTML(value=heading("Policy workbench")), area, bar, shown])
+
+
+def assess_html(source: str, token: Claims) -> str:
+    """Return what there is to say of a policy's text: the mistake with its pointer, or remarks, encoding, decision."""
+    try:
+        policy = parse_policy(source)
+        decision = evaluate(policy, token)
+    except SkrkitError as error:
+        return _mistake(error)
+    answer = verdict("ok", "✓ yes") if decision.holds else verdict("failed", "✗ no")
+    said = "The key would be released." if decision.holds else "The key would not be released."
+    remarks = list(lint(policy))
+    listed = "<ul>" + "".join(f"<li>{text(remark)}</li>" for remark in remarks) + "</ul>" if remarks else "none"
+    encoded = encode_policy(policy)
+    return (
+        f"<p>Policy: {verdict('ok', '✓ parsed')} Decision: {answer} {said}</p>"
+        + _clauses(decision)
+        + f"<p>Remarks: {listed}</p>"
+        + details(f"Encoded, as release_policy.data: {len(encoded)} characters", preformatted(encoded))
+    )
+
+
+def assess_text(source: str, token: Claims) -> str:
+    """Return the same as plain text."""
+    try:
+        policy = parse_policy(source)
+        decision = evaluate(policy, token)
+    except SkrkitError as error:
+        return text_of(view_of_error(error))
+    view = view_of_decision(decision)
+    remarks = tuple(f"Remark: {remark}" for remark in lint(policy))
+    encoded = f"Encoded: {encode_policy(policy)}"
+    return text_of(View(heading=view.heading, facts=view.facts, blocks=(*view.blocks, *remarks, encoded)))
+
+
+def _mistake(error: SkrkitError) -> str:
+    rows = [("where", code(error.where)), ("expected", text(error.expected)), ("found", text(error.found))]
+    rows += [("fix", text(error.fix))]
+    word = "✗ not a policy" if isinstance(error, PolicyError) else "✗ not evaluated"
+    return f"<p>Policy: {verdict('failed', word)} {text(error.what)}</p>" + table((), rows)
+
+
+def _clauses(decision: Decision) -> str:
+    rows = []
+    for node in clauses(decision):
+        mark = verdict("ok", "✓ holds") if node.holds else verdict("failed", "✗ does not")
+        if isinstance(node, Leaf):
+            asked = f"{node.operator.value} {scalar(node.expected)}"
+            found = code(scalar(node.found)) if node.present else "<em>no such claim</em>"
+            hint = text(node.hint) + (f"<br>nearest: {code(node.nearest)}" if node.nearest else "")
+            rows.append((mark, code(node.claim), code(asked), found, hint, code(node.pointer)))
+        else:
+            issuer = code(scalar(node.issuer)) if node.issuer is not None else "<em>no iss</em>"
+            rows.append((mark, "authority", code(node.authority), issuer, text(node.hint), code(node.pointer)))
+    return table(("", "claim", "expected", "found", "why not", "where in the policy"), rows)
+
+
+def lint(policy: ReleasePolicy) -> Iterator[str]:
+    """Return remarks on a policy that parses: what will not do what it seems to, and what it leaves open."""
+    conditions = list(_conditions(policy))
+    for condition in conditions:
+        if condition.operator is not Operator.EQUALS:
+            yield (
+                f"{condition.pointer}: {condition.operator.value} is in the grammar, but only equals is documented to "
+                "work; here it does not hold."
+            )
+        if explain_claim(condition.claim) is None:
+            yield f"{condition.pointer}: {condition.claim} is not a claim that skrkit knows; it may be misspelt."
+    if not any(condition.claim in _ASKED for condition in conditions):
+        yield "No clause asks x-ms-compliance-status: a VM that Azure does not call compliant is not ruled out."
+    clauses_of = [clause.issuer for clause in policy.root]
+    if len(set(clauses_of)) < len(clauses_of):
+        yield "Two clauses name one authority: the policy holds when either does."
+
+
+def _conditions(policy: ReleasePolicy) -> Iterator[Condition]:
+    groups = [clause.group for clause in policy.root]
+    while groups:
+        group = groups.pop(0)
+        for member in group.members:
+            if isinstance(member, Group):
+                groups.append(member)
+            else:
+                yield member

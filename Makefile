@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help walkthrough test lint bench format clean
+.PHONY: help walkthrough lab test lint bench format clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -19,8 +19,16 @@ $(VENV)/.dev: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(VENV)/.run $@
 
+$(VENV)/.lab: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab]'
+	@touch $(VENV)/.run $@
+
 walkthrough: $(VENV)/.run ## the four steps in the sandbox, every artefact in sight, no account needed
 	@$(BIN)/skrkit walkthrough
+
+lab: $(VENV)/.lab ## the notebooks in JupyterLab, in the browser
+	@$(BIN)/skrkit lab
 
 test: $(VENV)/.dev ## run the tests
 	$(BIN)/python -m pytest

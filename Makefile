@@ -16,8 +16,8 @@ $(VENV)/.run: pyproject.toml
 
 $(VENV)/.dev: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $(VENV)/.run $@
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,lab]'
+	@touch $(VENV)/.run $(VENV)/.lab $@
 
 $(VENV)/.lab: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -44,7 +44,6 @@ bench: $(VENV)/.dev ## print figures and ratios, each beside the bare calls it n
 
 .PHONY: notebooks
 notebooks: $(VENV)/.dev ## execute the notebooks anew and write them with their outputs
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab]'
 	$(BIN)/python notebooks/build.py
 
 format: $(VENV)/.dev ## let ruff put the code in order

@@ -125,7 +125,7 @@ def findings(notebook: Any, secrets: Sequence[str] = ()) -> list[str]:
     An image is base64 and is not looked into: diagrams are drawn from the package's own words.
     """
     found = []
-    for cell in notebook.cells:
+    for cell in notebook["cells"]:
         for output in cell.get("outputs", ()):
             if output["output_type"] in ("error",) or output.get("name") == "stderr":
                 found.append(f"{cell['id']}: {output.get('ename') or 'text on stderr'}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from skrkit.errors import UsageError
+from skrkit.lab.chooser import chooser
 from skrkit.lab.display import Display, text_of
 from skrkit.render.html import (
     LIT,
@@ -14,6 +15,7 @@ from skrkit.render.html import (
     code,
     heading,
     hex_lines,
+    live,
     shown_value,
     table,
     text,
@@ -51,23 +53,14 @@ def explore_bytes(described: Described) -> Display:
 def _explorer(title: str, data: bytes, spans: Sequence[Span]) -> Any:
     import ipywidgets as widgets
 
-    names = [(f"{span.offset:#06x}  {span.name}", number) for number, span in enumerate(spans)]
-    chosen = widgets.Select(
-        options=names,
-        value=0,
-        rows=14,
-        description="Field",
-        layout=widgets.Layout(width="340px"),
-        style={"description_width": "44px"},
-    )
-    shown = widgets.HTML(value=field_html(data, spans, 0))
+    shown = widgets.HTML(value=live(field_html(data, spans, 0)))
 
-    def light(change: Any) -> None:
-        shown.value = field_html(data, spans, change["new"])
+    def light(place: int) -> None:
+        shown.value = live(field_html(data, spans, place))
 
-    chosen.observe(light, names="value")
-    head = widgets.HTML(value=heading(title, (f"{len(data)} bytes", f"{len(spans)} fields", "arrow keys move")))
-    return widgets.VBox([head, widgets.HBox([chosen, shown])])
+    names = [f"0x{span.offset:04x}  {span.name}" for span in spans]
+    head = widgets.HTML(value=live(heading(title, (f"{len(data)} bytes", f"{len(spans)} fields"))))
+    return widgets.VBox([head, widgets.HBox([chooser(names, "Field", light, rows=14), shown])])
 
 
 def field_html(data: bytes, spans: Sequence[Span], number: int) -> str:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from skrkit.errors import SkrkitError, UsageError
 from skrkit.render.html import html_of
 from skrkit.render.layout import lines_of
-from skrkit.render.view import View
+from skrkit.render.view import View, shortened
 from skrkit.wire import Described, Json
 
 if TYPE_CHECKING:
     from skrkit.policy.evaluate import Decision
 
 TEXT_WIDTH = 100
+SHOWN_ROWS = 60  # of one block: an SNP report is whole, an event log is its first events
+SHOWN_CHARACTERS = 256  # of one value
 HIDDEN = "(a secret: not shown)"
 _SECRET_MEMBERS = frozenset({"access_token", "refresh_token", "client_secret", "password", "x-skrkit-secret"})
 _PRIVATE_JWK = frozenset({"d", "p", "q", "dp", "dq", "qi", "k"})
@@ -77,13 +79,20 @@ def text_of(view: View) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def show(thing: object) -> Display:
+def show(thing: object, *, full: bool = False) -> Display:
     """Return a display of an artefact, a parsed model, a verification, a decision, an error, JSON, or bytes.
 
+    What is long is cut to its first rows, and it is said how many more there are; `full` shows all of it.
     Secrets do not show: bearer tokens and private members of a JWK are left out by name, and a private key is refused.
     Raises `UsageError` for anything else, a `ReleasedKey` among it.
     """
-    return view_display(_view_of(thing))
+    from skrkit.artefact import Artefact
+
+    view = _view_of(thing)
+    if not full:
+        keep = thing.points_at if isinstance(thing, Artefact) else ()
+        view = shortened(view, rows=SHOWN_ROWS, characters=SHOWN_CHARACTERS, keep=keep)
+    return view_display(view)
 
 
 def _view_of(thing: object) -> View:

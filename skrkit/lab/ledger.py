@@ -43,7 +43,7 @@ LEDGER: Mapping[int, Mapping[str, str]] = MappingProxyType(
             "MAA": "the evidence: HCL report, certificates, quote, PCRs, event log, ephemeral public key; not the key",
             "operator": "that a release took place, if the vault's log is on; neither token nor key",
             "network": _NETWORK.format("MAA and the vault")
-            + "; and inside TLS token and key are sealed to a key in the vTPM as well",
+            + "; MAA's answer and the released key are sealed to a key of the vTPM besides",
         },
     }
 )

@@ -147,7 +147,7 @@ def _ground(x: float, y: float, width: float, height: float, lit: bool) -> str:
 
 def _message(message: Message, y: int, lit: bool) -> str:
     width = 2 if lit else 1
-    long = len(message.words) * 6.6
+    long = len(message.words) * 7.2
     if not message.to:
         x = _x(message.sender)
         left = x - long - 22 if x + long + 30 > _WIDTH else x + 12

@@ -13,8 +13,9 @@ from skrkit.attestation.verifier import Evidence, verify_evidence
 from skrkit.errors import UsageError
 from skrkit.evidence.hcl import HEADER_BYTES, VARIABLE_DATA, parse_hcl_report
 from skrkit.evidence.snp import REPORT_BYTES
+from skrkit.lab.chooser import chooser
 from skrkit.lab.display import Display, text_of
-from skrkit.render.html import box, code, details, heading, table, text, verdict
+from skrkit.render.html import box, code, details, heading, live, table, text, verdict
 from skrkit.render.html import steps as steps_html
 from skrkit.render.view import Step, View, view_of_steps
 
@@ -137,16 +138,15 @@ def _line(name: str, outcome: AttestationResult | UsageError) -> str:
 def _panel(evidence: Evidence, before: AttestationResult, now: datetime | None, roots: TrustRoots) -> Any:
     import ipywidgets as widgets
 
-    chosen = widgets.Dropdown(options=[NO_FAULT, *FAULTS], value=NO_FAULT, description="Fault")
-    shown = widgets.HTML(value=outcome_html(NO_FAULT, before))
+    names = [NO_FAULT, *FAULTS]
+    shown = widgets.HTML(value=live(outcome_html(NO_FAULT, before)))
 
-    def again(change: Any) -> None:
-        fault = change["new"]
-        outcome = before if fault == NO_FAULT else _outcome(evidence, fault, now, roots)
-        shown.value = outcome_html(fault, outcome)
+    def again(place: int) -> None:
+        fault = names[place]
+        outcome = _outcome(evidence, fault, now, roots) if place else before
+        shown.value = live(outcome_html(fault, outcome))
 
-    chosen.observe(again, names="value")
-    return widgets.VBox([widgets.HTML(value=heading("Tamper panel")), chosen, shown])
+    return widgets.VBox([widgets.HTML(value=live(heading("Tamper panel"))), chooser(names, "Fault", again), shown])
 
 
 def outcome_html(fault: str, outcome: AttestationResult | UsageError) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from skrkit.errors import PolicyError, SkrkitError, UsageError
+from skrkit.lab.chooser import chooser
 from skrkit.lab.display import Display, clauses, text_of, view_of_decision
 from skrkit.policy.evaluate import Decision, Leaf, evaluate
 from skrkit.policy.model import Condition, Group, Operator, ReleasePolicy
 from skrkit.policy.parse import encode_policy, parse_policy
-from skrkit.render.html import box, code, details, heading, preformatted, table, text, verdict
+from skrkit.render.html import box, code, details, heading, live, preformatted, table, text, verdict
 from skrkit.render.view import View, scalar, view_of_error
 from skrkit.token.catalogue import TEE, explain_claim
 from skrkit.wire import Json
@@ -60,28 +61,32 @@ def _source(policy: ReleasePolicy | str | Mapping[str, Json]) -> str:
 def _workbench(source: str, tokens: Mapping[str, Claims]) -> Any:
     import ipywidgets as widgets
 
-    wide = widgets.Layout(width="98%")
+    names, claims = list(tokens), list(tokens.values())
+    at = [0]  # the place of the token that is chosen
     area = widgets.Textarea(
         value=source,
         description="Policy",
         layout=widgets.Layout(width="98%", height="260px"),
         style={"description_width": "52px", "font_family": "monospace"},
     )
-    chosen = widgets.Dropdown(options=list(tokens), description="Token", layout=widgets.Layout(width="420px"))
     back = widgets.Button(description="As it was", tooltip="Put the first text of the policy back")
-    shown = widgets.HTML(value=assess_html(source, next(iter(tokens.values()))), layout=wide)
+    shown = widgets.HTML(value=live(assess_html(source, claims[0])), layout=widgets.Layout(width="98%"))
 
-    def again(_change: object) -> None:
-        shown.value = assess_html(area.value, tokens[chosen.value])
+    def again(_change: object = None) -> None:
+        shown.value = live(assess_html(area.value, claims[at[0]]))
+
+    def choose(place: int) -> None:
+        at[0] = place
+        again()
 
     def restore(_button: object) -> None:
         area.value = source
 
     area.observe(again, names="value")
-    chosen.observe(again, names="value")
     back.on_click(restore)
-    bar = widgets.HBox([chosen, back] if len(tokens) > 1 else [back])
-    return widgets.VBox([widgets.HTML(value=heading("Policy workbench")), area, bar, shown])
+    choice = [chooser(names, "Token", choose)] if len(names) > 1 else []
+    title = widgets.HTML(value=live(heading("Policy workbench")))
+    return widgets.VBox([title, area, widgets.HBox([back, *choice]), shown])
 
 
 def assess_html(source: str, token: Claims) -> str:

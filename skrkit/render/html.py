@@ -22,8 +22,9 @@ MARKS: dict[Verdict, str] = {"ok": "✓ ok", "failed": "✗ failed", "not-checke
 SPAN_COLOURS = ("#3d85c6", "#c9711a", "#3f9142", "#b657a8", "#8a7f1f", "#cc4b5a", "#2b93a3", "#7f6bd1")
 MONO = "font-family:monospace"
 LIT = "background-color:#ffd54a;color:#111111;font-weight:bold"
-_CELL = "text-align:left;vertical-align:top;padding:2px 8px"
-_BROKEN = "white-space:pre-wrap;word-break:break-word;overflow-wrap:anywhere"
+_CELL = "text-align:left;vertical-align:top"  # a notebook sets tables right-aligned, each cell by itself
+_BROKEN = "white-space:pre-wrap;overflow-wrap:anywhere"  # the second is taken out of an untrusted notebook
+_WORD = 64
 _LINE = 16
 _INDENT = "\u00a0" * 4
 MAX_SHOWN_BYTES = 1280  # an HCL report up to its claims: more than that is scrolled past, and a notebook keeps it all
@@ -45,6 +46,11 @@ def text(value: str, *, lines: bool = False) -> str:
 def box(inner: str) -> str:
     """Return HTML in the frame that every view has."""
     return f'<div lang="en" style="border-left:3px solid {GREY};padding:2px 0 2px 12px;margin:4px 0">{inner}</div>'
+
+
+def live(inner: str) -> str:
+    """Return HTML for inside a widget, whose lines would stand two apart."""
+    return f'<div lang="en" style="line-height:1.4">{inner}</div>'
 
 
 def heading(title: str, facts: Sequence[str] = ()) -> str:
@@ -79,8 +85,9 @@ def details(summary: str, inner: str, *, is_open: bool = False) -> str:
 
 
 def code(value: str) -> str:
-    """Return text in a fixed width."""
-    return f'<span style="{MONO}">{text(value)}</span>'
+    """Return text in a fixed width; a long word, such as hex, may be broken after every 64 characters."""
+    words = [value[at : at + _WORD] for at in range(0, len(value), _WORD)] if " " not in value else [value]
+    return f"<code>{'<wbr>'.join(map(text, words))}</code>" if value else ""
 
 
 def preformatted(value: str) -> str:
@@ -113,8 +120,7 @@ def rows(given: Sequence[Row]) -> str:
     header = ("name", "value", "meaning") if noted else ("name", "value")
     cells = []
     for row in given:
-        value = text(row.value, lines=True)
-        cells.append((_INDENT * row.depth + code(row.name), f'<span style="{MONO}">{value}</span>' if value else ""))
+        cells.append((_INDENT * row.depth + code(row.name), code(row.value)))
         if noted:
             cells[-1] = (*cells[-1], text(row.note))  # type: ignore[assignment] # a third column, in every row
     return table(header, cells)
@@ -143,7 +149,7 @@ def legend(spans: Sequence[Span]) -> str:
     cells = []
     for number, span in enumerate(spans[:MAX_LEGEND]):
         colour = SPAN_COLOURS[number % len(SPAN_COLOURS)]
-        name = f'<span style="{MONO};border-bottom:2px solid {colour}">{text(span.name)}</span>'
+        name = f'<code style="border-bottom:2px solid {colour}">{text(span.name)}</code>'
         where = f"0x{span.offset:04x} +{span.size}"
         cells.append((code(where), name, code(shown_value(span)), text(span.meaning)))
     over = len(spans) - MAX_LEGEND

@@ -137,6 +137,12 @@ def test_an_answer_of_another_kind_is_not_yet(exercise: str, answer: object) -> 
     assert check(exercise, answer).mark == "not yet"
 
 
+def test_the_fault_that_notebook_05_takes_by_its_number() -> None:
+    from skrkit.lab.tamper import FAULTS
+
+    assert list(FAULTS)[14] == "event-log"
+
+
 def test_what_is_wrong_with_a_policy_is_said() -> None:
     assert "although debugging has another value" in check("03.policy", policy(KIND)).text
     assert "It says no to a token that has all of this." in check("03.policy", policy(DEBUG, ("x", "y"))).text

@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for editors and type checkers; a kernel imports each when it is first asked for
+    from skrkit.lab.bytes_view import diff_bytes as diff_bytes
+    from skrkit.lab.bytes_view import explore_bytes as explore_bytes
+    from skrkit.lab.diagram import sequence as sequence
+    from skrkit.lab.display import show as show
+    from skrkit.lab.exercise import check as check
+    from skrkit.lab.faults import FAULTS as FAULTS
+    from skrkit.lab.faults import tamper as tamper
+    from skrkit.lab.faults import tampered as tampered
+    from skrkit.lab.knowledge import ledger as ledger
+    from skrkit.lab.session import World as World
+    from skrkit.lab.session import ensure as ensure
+    from skrkit.lab.session import reset as reset
+    from skrkit.lab.session import start as start
+    from skrkit.lab.token_view import explore_token as explore_token
+    from skrkit.lab.vouching import trust_chain as trust_chain
+    from skrkit.lab.workbench import policy_workbench as policy_workbench
+
 _PUBLIC = {
     "start": "session",
     "ensure": "session",
@@ -13,12 +33,12 @@ _PUBLIC = {
     "diff_bytes": "bytes_view",
     "explore_token": "token_view",
     "policy_workbench": "workbench",
-    "trust_chain": "trust_chain",
-    "ledger": "ledger",
-    "sequence": "sequence",
-    "tamper": "tamper",
-    "tampered": "tamper",
-    "FAULTS": "tamper",
+    "trust_chain": "vouching",
+    "ledger": "knowledge",
+    "sequence": "diagram",
+    "tamper": "faults",
+    "tampered": "faults",
+    "FAULTS": "faults",
 }
 __all__ = sorted(_PUBLIC)
 
@@ -29,7 +49,7 @@ def __getattr__(name: str) -> object:
         from importlib import import_module
 
         value: object = getattr(import_module(f"skrkit.lab.{_PUBLIC[name]}"), name)
-        globals()[name] = value  # a submodule of the same name would stand in its place from now on
+        globals()[name] = value  # no public name is that of a module here: importing one would take its place
         return value
     raise AttributeError(f"module 'skrkit.lab' has no attribute {name!r}")
 

@@ -97,7 +97,9 @@ def check(exercise_id: str, answer: object = None) -> Outcome:
     rung = min(_tries[exercise_id], len(exercise.hints) - 1)
     _tries[exercise_id] += 1
     hint = exercise.hints[rung] if exercise.hints else ""
-    return Outcome(id=exercise_id, mark="not yet", text=" ".join(part for part in (said or "", hint) if part))
+    return Outcome(
+        id=exercise_id, mark="not yet", text=" ".join(part for part in (said or "", hint) if part) or "Look again."
+    )
 
 
 def _checked(exercise: Exercise, answer: object) -> bool | str:

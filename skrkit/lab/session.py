@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from skrkit.artefact import STEP_TITLES, Artefact
-from skrkit.errors import SkrkitError, UsageError
+from skrkit.errors import ServiceError, SkrkitError, UsageError
 from skrkit.provision.stage import Stage
 from skrkit.walkthrough import Walk
 
@@ -72,14 +72,13 @@ def start() -> Cloud:
     _word_errors()
     _check_kernel()
     from skrkit import __version__
-    from skrkit.cloud import Cloud
     from skrkit.sandbox import process
 
     found = process.running()
     older = "" if found is None or found.version == __version__ else found.version
     if older:
         process.down()
-    cloud = Cloud.sandbox()
+    cloud = _sandbox()
     how = "runs already" if found and not older else "has started"
     said = [f"The sandbox {how}. Tenant {cloud.tenant}."]
     if older:
@@ -88,6 +87,24 @@ def start() -> Cloud:
         said.append("Views stand still, because ipywidgets is not installed: pip install 'skrkit[lab]'")
     _say(" ".join(said))
     return cloud
+
+
+def _sandbox() -> Cloud:
+    from skrkit.cloud import Cloud
+
+    try:
+        return Cloud.sandbox()
+    except ServiceError as error:
+        if "sandbox state version" not in error.found:  # the process's last words, which are the store's
+            raise
+        raise UsageError(
+            what="state of the sandbox",
+            where=error.where,
+            expected="one that this version of skrkit can read",
+            found="one that another version wrote",
+            fix="lab.reset() begins anew, without the keys and VMs of that state. "
+            "To keep them, take the version that wrote it.",
+        ) from error
 
 
 def ensure(step: int) -> World:
@@ -108,10 +125,9 @@ def ensure(step: int) -> World:
 
 def walked(step: int) -> World:
     """Return the world after `step`, made in silence."""
-    from skrkit.cloud import Cloud
     from skrkit.provision.stage import set_stage
 
-    cloud, stage = Cloud.sandbox(), Stage()
+    cloud, stage = _sandbox(), Stage()
     walk = Walk(cloud=cloud, stage=stage, steps=tuple(range(1, step + 1)))
     if step:
         walk.run()

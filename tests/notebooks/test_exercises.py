@@ -138,7 +138,7 @@ def test_an_answer_of_another_kind_is_not_yet(exercise: str, answer: object) -> 
 
 
 def test_the_fault_that_notebook_05_takes_by_its_number() -> None:
-    from skrkit.lab.tamper import FAULTS
+    from skrkit.lab.faults import FAULTS
 
     assert list(FAULTS)[14] == "event-log"
 

@@ -100,14 +100,14 @@ def _azure(arguments: argparse.Namespace, stage: Stage, steps: Collection[int]) 
     check_azure_names(arguments)
     plan = plan_of(stage, steps)
     if not arguments.yes:
-        _print_plan(plan, as_json=arguments.json)
+        _print_plan(plan, as_json=arguments.json, as_operator=tuple(steps) != (4,))
         return 0
     cloud = Cloud.azure(tenant=arguments.tenant or "", subscription=arguments.subscription or "")
     show = _Screen(quiet=arguments.json, pause=arguments.pause, full=arguments.full)
     return _walk(arguments, _new_walk(cloud, stage, steps, show), show)
 
 
-def _print_plan(plan: list[str], *, as_json: bool) -> None:
+def _print_plan(plan: list[str], *, as_json: bool, as_operator: bool) -> None:
     if as_json:
         import json
 
@@ -116,6 +116,9 @@ def _print_plan(plan: list[str], *, as_json: bool) -> None:
     print("This would be done in Azure:\n")
     for line in plan:
         print(f"  • {line}")
+    if as_operator:
+        print("\nSteps 1 to 3 act as you: by the environment or az login. Inside a VM set AZURE_TOKEN_CREDENTIALS=dev,")
+        print("or azure-identity takes the VM's own identity, which may do none of this.")
     print("\nNothing was done. Add --yes to do it.")
 
 
@@ -126,6 +129,7 @@ def _new_walk(cloud: Cloud, stage: Stage, steps: Collection[int], show: _Screen)
 
 
 def _walk(arguments: argparse.Namespace, walk: Walk, show: _Screen) -> int:
+    _quieten()
     try:
         artefacts = walk.run()
     finally:  # of a walk that failed as well: that is when they are wanted most
@@ -142,6 +146,14 @@ def _walk(arguments: argparse.Namespace, walk: Walk, show: _Screen) -> int:
     else:
         show.end(len(artefacts), walk.steps)
     return 0
+
+
+def _quieten() -> None:
+    """Keep the SDKs' own warnings off stderr: what they warn of is raised too, and worded then."""
+    import logging
+
+    for name in ("azure", "msal"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
 
 
 class _Screen:

@@ -297,3 +297,10 @@ def test_the_state_of_an_interrupted_walk_serves_the_next(home: Path) -> None:
     done = skrkit(home, "walkthrough", "--json")
     assert done.returncode == 0
     assert len(json.loads(done.stdout)["artefacts"]) == 40
+
+
+def test_what_an_sdk_logs_is_not_said_beside_the_error(home: Path) -> None:
+    done = skrkit(home, "walkthrough", "--json", MSI_ENDPOINT="http://127.0.0.1:9")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["where"] == "environment variable MSI_ENDPOINT"
+    assert done.stderr.startswith("error: managed identity at environment variable MSI_ENDPOINT\n")

@@ -6,6 +6,9 @@ The bound for two clauses is 20 microseconds; a thousand authorities must cost a
 from __future__ import annotations
 
 import json
+import math
+import statistics
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +29,8 @@ from skrkit.token.decode import decode_jwt
 from skrkit.token.jwks import parse_jwks
 from skrkit.token.verify import verify_token
 from skrkit.wire import Json
+from tests.bench.beside import alone, measured
+from tests.bench.figures import Figures, Measured
 
 pytestmark = pytest.mark.bench
 
@@ -49,9 +54,45 @@ def repeated(count: int, *, applies: bool) -> ReleasePolicy:
     return parse_policy(json.dumps({"version": "1.0.0", "anyOf": [clause] * count}))
 
 
-def test_evaluate_two_clauses(benchmark: BenchmarkFixture, claims: dict[str, Json]) -> None:
+@pytest.mark.figure("policy")
+def test_evaluate_two_clauses(benchmark: BenchmarkFixture, claims: dict[str, Json], figures: Figures) -> None:
     policy = cvm_policy(ISSUER)
     assert benchmark(evaluate, policy, claims).holds
+    figures.hand_in("policy", measured(benchmark))
+
+
+@pytest.mark.figure("growth")
+def test_growth_with_the_authorities(benchmark: BenchmarkFixture, claims: dict[str, Json], figures: Figures) -> None:
+    """The same thousand authorities each round: in one policy, and beside it in policies of 1, of 10, and of 100.
+
+    Cost that is linear in the authorities makes all of them take as long, but for what each evaluation costs at all.
+    """
+    policies = {count: repeated(count, applies=True) for count in (1, 10, 100, 1000)}
+    taken: dict[int, list[float]] = {count: [] for count in policies}
+
+    def evaluate_a_thousand(count: int) -> None:
+        policy = policies[count]
+        start = time.perf_counter()
+        for _ in range(1000 // count):
+            evaluate(policy, claims)
+        taken[count].append((time.perf_counter() - start) / 1000)
+
+    def fewer() -> None:
+        for count in (1, 10, 100):
+            evaluate_a_thousand(count)
+
+    alone(benchmark, lambda: evaluate_a_thousand(1000), rounds=100, before=fewer)
+    medians = {count: statistics.median(seconds) for count, seconds in taken.items()}
+    least = {count: min(seconds) for count, seconds in taken.items()}
+    figures.hand_in(
+        "growth",
+        Measured(value=medians[1000], beside=medians[10], least=least[1000], least_beside=least[10]),
+    )
+    each = ", ".join(f"{seconds * 1e6:.2f}" for seconds in medians.values())
+    slope = statistics.linear_regression(
+        [math.log(count) for count in medians], [math.log(count * seconds) for count, seconds in medians.items()]
+    ).slope
+    figures.note("µs for an authority of 1, 10, 100, 1,000", f"{each}; the whole grows as count^{slope:.2f}")
 
 
 @pytest.mark.parametrize("count", [10, 100, 1000])

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from skrkit.sandbox.endpoint import Endpoint
 from skrkit.sandbox.store import Store
 from skrkit.sandbox.tls import TlsAuthority
 from skrkit.sandbox.world import utc_now
+from tests.bench.figures import Figures
 from tests.sandbox.running import STAGE, ask, connection, staged
 
 pytestmark = pytest.mark.bench
@@ -41,11 +43,11 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def resident(sandbox: Endpoint) -> Iterator[None]:
-    """Print the process's memory after the test, and hold it to its bound where the system says it."""
+def resident(sandbox: Endpoint, figures: Figures) -> Iterator[None]:
+    """Note the process's memory after the test, and hold it to its bound where the system says it."""
     yield
     memory = process.status(sandbox.home)["resident_mb"]
-    print(f"\nresident memory of the sandbox: {memory} MiB")
+    figures.note("sandbox resident after calls of a KeyClient", f"{memory} MiB")
     assert memory is None or memory <= MAX_RESIDENT_MB
 
 
@@ -96,11 +98,17 @@ def bare(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
+        with suppress(asyncio.IncompleteReadError, OSError):  # how a client goes away
             while await reader.readuntil(b"\r\n\r\n"):
                 writer.write(answer)
-        except asyncio.IncompleteReadError:
-            writer.close()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+    async def rest() -> None:
+        """Let the connections end: their transports close one turn after the tasks."""
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
+        await asyncio.sleep(0)
 
     context: ssl.SSLContext = authority.server_context("localhost")
     server = loop.run_until_complete(asyncio.start_server(serve, "127.0.0.1", 0, ssl=context))
@@ -110,6 +118,7 @@ def bare(tmp_path: Path) -> Iterator[tuple[int, Path]]:
     loop.call_soon_threadsafe(server.close)
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
+    loop.run_until_complete(rest())
     loop.close()
     store.close()
 

@@ -291,7 +291,7 @@ def _check_root(run: Run, root: AmdCertificate, now: datetime, roots: TrustRoots
         where=f"{place}, SHA-256 of SubjectPublicKeyInfo",
         expected=lambda: f"a root of {roots.name}: {', '.join(f'{name} {pin}' for name, pin in roots.ark.items())}",
         found=f"{digest} ({root.subject_cn or 'no name'})",
-        fix=f"This chain does not end in a root of {roots.name}, whatever its names say; the sandbox's ends in its own. "
+        fix=f"This chain ends in no root of {roots.name}, whatever its names say; the sandbox's ends in its own. "
         f"{_CHAIN_FIX}",
     )
     return line if holds else None

@@ -27,6 +27,7 @@ AIK_USAGE = x509.ObjectIdentifier("2.23.133.8.3")  # TCG: tcg-kp-AIKCertificate
 ATTESTATION_USAGE = x509.ObjectIdentifier("1.3.6.1.4.1.311.10.3.12")  # stands beside it in Azure's own
 AZURE_POLICY = x509.ObjectIdentifier("1.3.6.1.4.1.311.108")
 LIFETIME = timedelta(days=365)  # the guest library renews below 90 days; Azure's own last about nine months
+RENEWAL = timedelta(days=90)
 _SKEW = timedelta(days=1)
 
 
@@ -37,6 +38,16 @@ class Authorities:
     root: x509.Certificate
     issuer: x509.Certificate
     issuer_key: rsa.RSAPrivateKey = field(repr=False)
+
+
+def due_for_renewal(nv: bytes, now: datetime) -> bool:
+    """Return whether the certificate in the NV index (DER, then zeros) ends soon or has not begun; False for none."""
+    size = 4 + int.from_bytes(nv[2:4], "big")  # SEQUENCE, length in two bytes
+    try:
+        held = x509.load_der_x509_certificate(nv[:size])
+    except ValueError:
+        return False
+    return held.not_valid_after_utc - now < RENEWAL or held.not_valid_before_utc > now  # the clock may have gone back
 
 
 def _usage(*, ca: bool) -> x509.KeyUsage:

@@ -167,11 +167,22 @@ class Machine:
         self.vtpm.startup(clear=True)
         ek, ak = self.vtpm.create_ek(), self.vtpm.create_ak()
         self._keys = Keys(ak=_modulus(ak), ek=_modulus(ek))
-        certificate = authority.issue(rsa.RSAPublicNumbers(65537, self._keys.ak).public_key(), vm_id=self.vm_id)
         self.vtpm.platform_nv_define(NV_AK_CERTIFICATE, akcert.NV_SIZE, PLATFORM_INDEX)
-        self.vtpm.platform_nv_write(NV_AK_CERTIFICATE, certificate.ljust(akcert.NV_SIZE, b"\0"))
+        self._certify_ak(authority)
         self.vtpm.platform_nv_define(NV_HCL_REPORT, hcl.NV_SIZE, PLATFORM_INDEX)
         self._power_on()
+
+    def _certify_ak(self, authority: akcert.VtpmAuthority) -> None:
+        assert self._keys is not None  # made before they are certified
+        certificate = authority.issue(rsa.RSAPublicNumbers(65537, self._keys.ak).public_key(), vm_id=self.vm_id)
+        self.vtpm.platform_nv_write(NV_AK_CERTIFICATE, certificate.ljust(akcert.NV_SIZE, b"\0"))
+
+    def _renew_ak_certificate(self, authority: akcert.VtpmAuthority) -> None:
+        """Replace an AK certificate that ends soon. What else the guest wrote over it is the guest's, and stays."""
+        held = self.vtpm.nv_data(NV_AK_CERTIFICATE) or b""
+        if len(held) == akcert.NV_SIZE and akcert.due_for_renewal(held, self._now()):
+            self._certify_ak(authority)
+            self._save()
 
     def _power_on(self) -> None:
         self.vtpm.startup(clear=True)
@@ -316,7 +327,9 @@ class Machines:
         )
         wishes = _Wishes(proxy_port=document["proxy_port"], tpm_port=document["tpm_port"])
         keys = Keys(ak=int(document["ak"], 16), ek=int(document["ek"], 16))
-        return self._machine(identity, chip, VtpmState.from_document(document["vtpm"]), keys, wishes)
+        machine = self._machine(identity, chip, VtpmState.from_document(document["vtpm"]), keys, wishes)
+        machine._renew_ak_certificate(self.authority)
+        return machine
 
     def _machine(
         self, identity: Identity, chip: Chip, state: VtpmState, keys: Keys | None = None, wishes: _Wishes | None = None

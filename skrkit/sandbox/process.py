@@ -141,14 +141,15 @@ def _spawn(home: Path, port: int | None) -> subprocess.Popen[bytes]:
 
 
 def _not_started(home: Path, code: int | None) -> ServiceError:
-    last = _last_words(home / LOG_FILE)
+    last, _, said = _last_words(home / LOG_FILE).partition(" Fix: ")  # an error of skrkit's own has its fix with it
     busy = "address already in use" in last.lower()
+    fallback = "Choose another port, or leave --port out." if busy else f"Read {home / LOG_FILE}, then try again."
     return ServiceError(
         what="sandbox start",
         where=str(home),
         expected=f"an answer within {START_TIMEOUT_S:.0f} s",
         found=last or ("nothing" if code is None else f"exit code {code}"),
-        fix="Choose another port, or leave --port out." if busy else f"Read {home / LOG_FILE}, then try again.",
+        fix=said or fallback,
         code="SandboxNotStarted",
     )
 

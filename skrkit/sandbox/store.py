@@ -13,6 +13,7 @@ from typing import Any
 from skrkit.errors import ServiceError
 
 SCHEMA_VERSION = 1
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 Document = dict[str, Any]
 """A JSON object. Bytes are stored as base64 or PEM text by whoever owns the document."""
@@ -59,7 +60,9 @@ class Store:
             where=str(self.path),
             expected="a writable SQLite file",
             found=str(cause),
-            fix="Free some disk space and check the folder's permissions; nothing that was acknowledged is lost.",
+            fix="skrkit sandbox reset --yes   (this file is damaged, and cannot be read)"
+            if getattr(cause, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+            else "Free some disk space and check the folder's permissions; nothing that was acknowledged is lost.",
             code="StateUnavailable",
         )
 

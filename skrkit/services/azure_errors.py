@@ -21,6 +21,12 @@ _FIXES = {
 }
 _FALLBACK_FIX = "Try again; if it stays, ask the service's support."
 _NO_CREDENTIAL_FIX = "Sign in: az login, or set AZURE_CLIENT_ID and AZURE_CLIENT_SECRET; inside a VM, run step 1 first."
+_NETWORK_FIX = "Check name resolution, proxy and firewall; in the sandbox: skrkit sandbox status"
+_TLS_REFUSED = "CERTIFICATE_VERIFY_FAILED"  # OpenSSL's word, which every layer above it hands on
+_TLS_FIX = (
+    "Check this machine's clock, and whether a proxy on the way puts in certificates of its own; for a sandbox made at "
+    "another time than the clock's: skrkit sandbox reset"
+)
 _REQUEST_IDS = ("x-ms-request-id", "x-ms-correlation-request-id")
 
 
@@ -56,7 +62,7 @@ def service_error(error: AzureError, what: str) -> SkrkitError:
             where="the credential",
             expected="an access token",
             found=first_line(str(error)) or type(error).__name__,
-            fix=_NO_CREDENTIAL_FIX,
+            fix=_TLS_FIX if _TLS_REFUSED in str(error) else _NO_CREDENTIAL_FIX,
             code=type(error).__name__,
         )
     return ServiceError(
@@ -64,7 +70,7 @@ def service_error(error: AzureError, what: str) -> SkrkitError:
         where="the network",
         expected="an answer",
         found=f"{type(error).__name__}: {first_line(str(error))}",
-        fix="Check name resolution, proxy and firewall; in the sandbox: skrkit sandbox status",
+        fix=_TLS_FIX if _TLS_REFUSED in str(error) else _NETWORK_FIX,
         code=type(error).__name__,
     )
 

@@ -248,6 +248,42 @@ def test_a_new_process_finds_the_machine_as_it_was(machine: Machine, place: Plac
     assert claims_of(client.nv_read(HCL))["user-data"] == "07" * 64
 
 
+@pytest.mark.parametrize("days", [-3, 270, 276, 4000])
+def test_a_new_process_renews_an_ak_certificate_that_does_not_hold_long(
+    machine: Machine, machines: Machines, place: Place, days: int
+) -> None:
+    before = held_certificate(machine)
+    place.clock.now = NOW + timedelta(days=days)
+    woken = place.machines().get(RESOURCE)
+    assert woken is not None
+    after = held_certificate(woken)
+    renewed = days not in range(275)
+    assert (after != before) == renewed
+    assert after.public_key() == before.public_key()
+    if renewed:
+        assert after.not_valid_before_utc <= place.clock.now
+        assert after.not_valid_after_utc - place.clock.now > timedelta(days=90)
+        after.verify_directly_issued_by(machines.authority.authorities().issuer)
+    again = place.machines().get(RESOURCE)
+    assert again is not None
+    assert held_certificate(again) == after, "kept, and not made at every start"
+
+
+def test_a_certificate_of_the_guests_own_is_not_renewed(machine: Machine, place: Place) -> None:
+    machine.vtpm.platform_nv_write(AK_CERTIFICATE, b"\x30\x82guest's own".ljust(4096, b"\0"))
+    machine._save()
+    place.clock.now = NOW + timedelta(days=4000)
+    woken = place.machines().get(RESOURCE)
+    assert woken is not None
+    assert (woken.vtpm.nv_data(AK_CERTIFICATE) or b"").startswith(b"\x30\x82guest's own")
+
+
+def held_certificate(machine: Machine) -> x509.Certificate:
+    data = machine.vtpm.nv_data(AK_CERTIFICATE)
+    assert data is not None
+    return x509.load_der_x509_certificate(data[: 4 + struct.unpack_from(">H", data, 2)[0]])
+
+
 def test_reboot_measures_again_and_keeps_identity(machine: Machine) -> None:
     client = tpm(machine)
     booted = client.pcr_read(range(24))

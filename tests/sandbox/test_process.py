@@ -270,7 +270,7 @@ def test_state_of_another_version_is_left_alone(home: Path) -> None:
         process.up(home)
     assert "sandbox state version" in refused.value.found
     assert "expected 1, found 99" in refused.value.found
-    assert "skrkit sandbox reset" in refused.value.found
+    assert "skrkit sandbox reset" in refused.value.fix
 
 
 def test_state_that_is_no_database_is_named(home: Path) -> None:
@@ -279,6 +279,7 @@ def test_state_that_is_no_database_is_named(home: Path) -> None:
     with pytest.raises(ServiceError) as refused:
         process.up(home)
     assert "not a database" in refused.value.found
+    assert refused.value.fix.startswith("skrkit sandbox reset --yes")
     assert str(home / STATE_FILE) in refused.value.found
 
 
@@ -299,7 +300,7 @@ def test_a_disk_that_is_full_from_the_start_is_named(home: Path) -> None:
         process.up(home)
     assert refused.value.code == "SandboxNotStarted"
     assert "sandbox state" in refused.value.found
-    assert "Free some disk space" in refused.value.found
+    assert "Free some disk space" in refused.value.fix
 
 
 def test_a_disk_that_fills_up_refuses_and_loses_nothing(home: Path) -> None:

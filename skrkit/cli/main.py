@@ -62,6 +62,7 @@ def _help() -> str:
 
 def _guarded(arguments: list[str]) -> int:
     """Run the command and turn what it raises into words and an exit code."""
+    _open_closed_streams()
     try:
         code = _run(arguments)
         sys.stdout.flush()  # here, so that a reader that went away is noticed here
@@ -73,6 +74,15 @@ def _guarded(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last line of defence: whatever it is, it gets words and a code
         return _failed(error, as_json="--json" in itertools.takewhile(lambda word: word != "--", arguments))
     return code
+
+
+def _open_closed_streams() -> None:
+    """Give a program that was started with stdout or stderr closed one that leads nowhere: Python leaves None there."""
+    import os
+
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the program ends
 
 
 def _run(arguments: list[str]) -> int:

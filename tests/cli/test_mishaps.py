@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,3 +35,12 @@ def test_verify_words_an_unreadable_file_as_inspect_does(tmp_path: Path) -> None
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.splitlines()[0] == f"error: file at {absent!r}"
         assert "fix: Check the path." in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="`>&-` is of POSIX shells")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_bug(captures: Path, closed: str) -> None:
+    report = captures / "azure-snp-milan-v3" / "hcl-report.bin"
+    line = f"exec '{sys.executable}' -m skrkit inspect '{report}' {closed}"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")

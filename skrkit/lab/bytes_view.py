@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from skrkit.errors import UsageError
 from skrkit.lab.chooser import chooser
-from skrkit.lab.display import Display, text_of
+from skrkit.lab.display import SHOWN_CHARACTERS, SHOWN_ROWS, Display, text_of
 from skrkit.render.html import (
     LIT,
     annotated,
@@ -20,7 +22,7 @@ from skrkit.render.html import (
     table,
     text,
 )
-from skrkit.render.view import Bytes, Row, Rows, View, view_of
+from skrkit.render.view import Bytes, Row, Rows, View, shortened, view_of
 from skrkit.wire import Described, Span
 
 _BEFORE, _AFTER = 64, 192  # bytes around a field that the explorer shows
@@ -46,7 +48,7 @@ def explore_bytes(described: Described) -> Display:
     data, spans = described.raw, described.spans()
     facts = (described.kind, f"{len(data)} bytes", f"{len(spans)} fields")
     static = box(heading(described.title, facts) + annotated(Bytes(data=data, spans=spans)))
-    words = text_of(view_of(described))
+    words = text_of(shortened(view_of(described), rows=SHOWN_ROWS, characters=SHOWN_CHARACTERS))
     return Display(words, static, lambda: _explorer(described.title, data, spans))
 
 
@@ -108,31 +110,33 @@ def _raw(blob: Described | bytes) -> bytes:
 
 
 def _field_diff(a: Described, b: Described) -> Display:
-    theirs = {span.name: span for span in b.spans()}
+    mine, theirs = _by_name(a), _by_name(b)
     found = []
-    for span in _innermost(a.spans()):
-        other = theirs.pop(span.name, None)
-        mine = a.raw[span.offset : span.offset + span.size]
-        yours = b.raw[other.offset : other.offset + other.size] if other else None
-        if yours is None or mine != yours:
-            found.append((span.name, _hex(mine), "(no such field)" if yours is None else _hex(yours)))
-    known = {span.name for span in a.spans()}
-    found += [
-        (name, "(no such field)", _hex(b.raw[s.offset : s.offset + s.size]))
-        for name, s in theirs.items()
-        if name not in known
-    ]
+    for key in dict.fromkeys((*mine, *theirs)):
+        first, second = mine.get(key), theirs.get(key)
+        if first != second:
+            found.append((key[0] if key[1] == 0 else f"{key[0]}, no. {key[1] + 1}", _shown(first), _shown(second)))
     return _differences(a.title, ("field", "first", "second"), found, (len(a.raw), len(b.raw)))
 
 
-def _innermost(spans: Sequence[Span]) -> list[Span]:
-    """Return the spans that hold no other: a container differs wherever something in it does."""
-    kept = []
-    for number, span in enumerate(spans):
-        after = spans[number + 1] if number + 1 < len(spans) else None
-        if after is None or after.offset >= span.offset + span.size:
-            kept.append(span)
-    return kept
+def _by_name(model: Described) -> dict[tuple[str, int], bytes]:
+    """Return the bytes of each field by name and how often the name came before; a log has many fields of one name.
+
+    A span that holds others is left out: it differs wherever something in it does.
+    """
+    found: dict[tuple[str, int], bytes] = {}
+    counted: Counter[str] = Counter()
+    spans = model.spans()
+    for span, after in zip_longest(spans, spans[1:]):
+        end = span.offset + span.size
+        if after is None or after.offset >= end:
+            found[span.name, counted[span.name]] = model.raw[span.offset : end]
+            counted[span.name] += 1
+    return found
+
+
+def _shown(value: bytes | None) -> str:
+    return "(no such field)" if value is None else _hex(value)
 
 
 def _ranges(a: bytes, b: bytes) -> list[tuple[int, int]]:

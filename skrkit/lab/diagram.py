@@ -21,9 +21,11 @@ _WIDTH = _LEFT * 2 + _COLUMN * (len(PARTIES) - 1)
 _STYLE = (
     "text{font:13px sans-serif;fill:#1b1b1b}.b{font-weight:bold}.l{stroke:#707070}.m{stroke:#1b1b1b;fill:none}"
     ".h{fill:#1b1b1b}.g{fill:#e4eefc;stroke:#2f6fbd}.q{fill:none;stroke:#8a8a8a}.p{fill:#ffffff;stroke:#707070}"
-    ".d{opacity:.62}.n{fill:#ffffff;stroke:none}.k{fill:#e4eefc;stroke:none}"
+    "text.d,.d text{fill:#6b6b6b}.d .m{stroke:#8a8a8a}.d .h{fill:#8a8a8a}"
+    ".n{fill:#ffffff;stroke:none}.k{fill:#e4eefc;stroke:none}"
     "@media (prefers-color-scheme:dark){text{fill:#e8e8e8}.l{stroke:#9a9a9a}.m{stroke:#e8e8e8}.h{fill:#e8e8e8}"
-    ".g{fill:#17304f;stroke:#6aa5e8}.q{stroke:#808080}.p{fill:#1b1b1b;stroke:#9a9a9a}.n{fill:#111111}.k{fill:#17304f}}"
+    ".g{fill:#17304f;stroke:#6aa5e8}.q{stroke:#808080}.p{fill:#1b1b1b;stroke:#9a9a9a}"
+    ".n{fill:#111111}.k{fill:#17304f}text.d,.d text{fill:#9a9a9a}.d .m{stroke:#7a7a7a}.d .h{fill:#7a7a7a}}"
 )
 
 

@@ -5,22 +5,20 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from skrkit.artefact import Artefact
 from skrkit.errors import SkrkitError, UsageError
 from skrkit.render.html import html_of
 from skrkit.render.layout import lines_of
-from skrkit.render.view import View, shortened
+from skrkit.render.view import Block, Rows, View, shortened
 from skrkit.wire import Described, Json
-
-if TYPE_CHECKING:
-    from skrkit.policy.evaluate import Decision
 
 TEXT_WIDTH = 100
 SHOWN_ROWS = 60  # of one block: an SNP report is whole, an event log is its first events
 SHOWN_CHARACTERS = 256  # of one value
 HIDDEN = "(a secret: not shown)"
-_SECRET_MEMBERS = frozenset({"access_token", "refresh_token", "client_secret", "password", "x-skrkit-secret"})
+_SECRET_MEMBERS = frozenset({"access_token", "refresh_token", "client_secret", "password"})
 _PRIVATE_JWK = frozenset({"d", "p", "q", "dp", "dq", "qi", "k"})
 _JWT = re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]*")
 _PRIVATE_PEM = re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----")
@@ -86,36 +84,55 @@ def show(thing: object, *, full: bool = False) -> Display:
     Secrets do not show: bearer tokens and private members of a JWK are left out by name, and a private key is refused.
     Raises `UsageError` for anything else, a `ReleasedKey` among it.
     """
-    from skrkit.artefact import Artefact
-
     view = _view_of(thing)
     if not full:
         keep = thing.points_at if isinstance(thing, Artefact) else ()
         view = shortened(view, rows=SHOWN_ROWS, characters=SHOWN_CHARACTERS, keep=keep)
-    return view_display(view)
+    return view_display(_without_secret_text(view))
+
+
+def _without_secret_text(view: View) -> View:
+    """Return the view with every token and private key in its values left out, whatever model they came from."""
+    blocks: list[Block] = []
+    for block in view.blocks:
+        if isinstance(block, Rows):
+            blocks.append(Rows(tuple(row._replace(value=_safe(row.value)) for row in block.rows), block.title))
+        elif isinstance(block, View):
+            blocks.append(_without_secret_text(block))
+        else:
+            blocks.append(_safe(block) if isinstance(block, str) else block)
+    return View(heading=_safe(view.heading), facts=view.facts, blocks=tuple(blocks))
+
+
+def _safe(text: str) -> str:
+    if _PRIVATE_PEM.search(text):
+        return HIDDEN
+    return _JWT.sub(lambda found: f"(a token of {len(found[0])} characters: not shown)", text)
 
 
 def _view_of(thing: object) -> View:
-    from skrkit.artefact import Artefact
     from skrkit.attestation.result import AttestationResult
+    from skrkit.lab.decision_view import decision_in, view_of_decision
     from skrkit.policy.evaluate import Decision
     from skrkit.render import view
 
     if isinstance(thing, View):
         return thing
     if isinstance(thing, Artefact):
-        body = thing.body
-        return view.view_of_artefact(thing if isinstance(body, Described) else _cleaned_artefact(thing))
+        return _view_of_artefact(thing)
     if isinstance(thing, AttestationResult):
         return view.view_of_result(thing)
     if isinstance(thing, Decision):
-        return view_of_decision(thing)
+        return view_of_decision(thing.to_json())
     if isinstance(thing, SkrkitError):
         return view.view_of_error(thing)
     if isinstance(thing, bytes | bytearray | memoryview):
         return _view_of_bytes(bytes(thing))
     if isinstance(thing, Described):
         return view.view_of(thing)
+    decision = decision_in(thing)
+    if decision is not None:
+        return view_of_decision(decision)
     if thing is None or isinstance(thing, Mapping | str | int | float) or _is_list(thing):
         return view.view_of_json(_title(thing), without_secrets(thing))
     raise UsageError(
@@ -127,10 +144,20 @@ def _view_of(thing: object) -> View:
     )
 
 
-def _cleaned_artefact(artefact: Any) -> Any:
+def _view_of_artefact(artefact: Artefact) -> View:
     from dataclasses import replace
 
-    return replace(artefact, body=without_secrets(artefact.body))
+    from skrkit.lab.decision_view import decision_in, view_of_decision
+    from skrkit.render.view import view_of_artefact
+
+    if isinstance(artefact.body, Described):
+        return view_of_artefact(artefact)
+    decision = decision_in(artefact.body)
+    if decision is None:
+        return view_of_artefact(replace(artefact, body=without_secrets(artefact.body)))
+    shown = view_of_decision(decision)
+    proves, following = f"Proves: {artefact.proves}", f"Next: {artefact.next}"
+    return View(heading=artefact.title, facts=(shown.heading, *shown.facts), blocks=(proves, *shown.blocks, following))
 
 
 def _is_list(thing: object) -> bool:
@@ -154,9 +181,7 @@ def without_secrets(value: object) -> Json:
             for name, member in value.items()
         }
     if isinstance(value, str):
-        if _PRIVATE_PEM.search(value):
-            return HIDDEN
-        return _JWT.sub(lambda found: f"(a token of {len(found[0])} characters: not shown)", value)
+        return _safe(value)
     if isinstance(value, bool | int | float) or value is None:
         return value
     if isinstance(value, bytes | bytearray):
@@ -178,44 +203,3 @@ def _view_of_bytes(data: bytes) -> View:
     digest = hashlib.sha256(data).hexdigest()[:16]
     shown = Bytes(data=data, spans=()) if data else "(no bytes)"
     return View(heading="Bytes", facts=(f"{len(data)} bytes", f"SHA-256 {digest}"), blocks=(shown,))
-
-
-def view_of_decision(decision: Decision) -> View:
-    """Return the view of a decision: yes or no, then each clause with what was expected and found, and why not."""
-    from skrkit.render.view import Step, Steps
-
-    steps = tuple(
-        Step(id=_clause(node), verdict="ok" if node.holds else "failed", detail=_seen(node), fix=node.hint)
-        for node in clauses(decision)
-    )
-    answer = "yes" if decision.holds else "no"
-    return View(heading=f"Policy decision: {answer}", facts=(f"{len(steps)} clauses",), blocks=(Steps(steps=steps),))
-
-
-def clauses(decision: Decision) -> list[Any]:
-    """Return the authorities and the conditions of a decision in the policy's order; groups are in their pointers."""
-    from skrkit.policy.evaluate import Leaf
-
-    found: list[Any] = []
-    for child in decision.children:
-        if isinstance(child, Leaf):
-            found.append(child)
-        else:
-            found += [child] if child.rule == "authority" else []
-            found += clauses(child)
-    return found
-
-
-def _clause(node: Any) -> str:
-    if hasattr(node, "claim"):
-        return str(node.claim)
-    return f"authority {node.authority}"
-
-
-def _seen(node: Any) -> str:
-    from skrkit.render.view import scalar
-
-    if not hasattr(node, "claim"):
-        return f"token's iss {scalar(node.issuer)}"
-    found = scalar(node.found) if node.present else "no such claim"
-    return f"{node.operator.value} {scalar(node.expected)}, found {found}"

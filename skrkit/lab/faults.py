@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from skrkit.attestation.result import AttestationResult
 from skrkit.attestation.verifier import Evidence, verify_evidence
-from skrkit.errors import UsageError
+from skrkit.errors import SkrkitError, UsageError
 from skrkit.evidence.hcl import HEADER_BYTES, VARIABLE_DATA, parse_hcl_report
 from skrkit.evidence.snp import REPORT_BYTES
 from skrkit.lab.chooser import chooser
@@ -101,10 +101,12 @@ def tamper(evidence: Evidence, *, now: datetime | None = None, roots: TrustRoots
     return Display(text_of(words), html, lambda: _panel(evidence, before, now, roots))
 
 
-def _outcome(evidence: Evidence, fault: str, now: datetime | None, roots: TrustRoots) -> AttestationResult | UsageError:
+def _outcome(
+    evidence: Evidence, fault: str, now: datetime | None, roots: TrustRoots
+) -> AttestationResult | SkrkitError:
     try:
         return tampered(evidence, fault, now=now, roots=roots)[1]
-    except UsageError as error:  # this evidence has no place for the fault
+    except SkrkitError as error:  # this evidence has no place for the fault, or is not evidence at all
         return error
 
 
@@ -113,8 +115,8 @@ def catchers(result: AttestationResult) -> list[str]:
     return [step.id for step in result.failed] or [step.id for step in result.not_checked]
 
 
-def _caught(outcome: AttestationResult | UsageError) -> tuple[str, str]:
-    if isinstance(outcome, UsageError):
+def _caught(outcome: AttestationResult | SkrkitError) -> tuple[str, str]:
+    if isinstance(outcome, SkrkitError):
         return "<em>not possible here</em>", text(f"{outcome.what}: expected {outcome.expected}")
     return _mark(outcome), code(", ".join(catchers(outcome)[:3]))
 
@@ -129,8 +131,8 @@ def _mark(result: AttestationResult) -> str:
     )
 
 
-def _line(name: str, outcome: AttestationResult | UsageError) -> str:
-    if isinstance(outcome, UsageError):
+def _line(name: str, outcome: AttestationResult | SkrkitError) -> str:
+    if isinstance(outcome, SkrkitError):
         return f"{name}: not possible here, {outcome.expected} is missing"
     return f"{name}: {FAULTS[name]} {outcome.verdict}, caught by {', '.join(catchers(outcome)[:3]) or 'nothing'}"
 
@@ -149,10 +151,10 @@ def _panel(evidence: Evidence, before: AttestationResult, now: datetime | None, 
     return widgets.VBox([widgets.HTML(value=live(heading("Tamper panel"))), chooser(names, "Fault", again), shown])
 
 
-def outcome_html(fault: str, outcome: AttestationResult | UsageError) -> str:
+def outcome_html(fault: str, outcome: AttestationResult | SkrkitError) -> str:
     """Return what became of one fault: the verdict, the steps that caught it, and every other step folded away."""
     said = FAULTS.get(fault, "Nothing is changed.")
-    if isinstance(outcome, UsageError):
+    if isinstance(outcome, SkrkitError):
         return f"<p>{text(said)}</p><p>{text(str(outcome))}</p>"
     view = view_of_steps(outcome.steps)
     caught = [_step(step) for step in (*outcome.failed, *outcome.not_checked)]

@@ -41,7 +41,7 @@ LEDGER: Mapping[int, Mapping[str, str]] = MappingProxyType(
             "VM": "the evidence, the attestation token, and the released private key, in encrypted memory",
             "Key Vault": "the attestation token with all its claims; the public half of the vTPM's ephemeral key",
             "MAA": "the evidence: HCL report, certificates, quote, PCRs, event log, ephemeral public key; not the key",
-            "operator": "that a release took place, if the vault's log is on; neither token nor key",
+            "operator": "that a key was released, if the vault logs; not token or key, unless it can log in to the VM",
             "network": _NETWORK.format("MAA and the vault")
             + "; MAA's answer and the released key are sealed to a key of the vTPM besides",
         },

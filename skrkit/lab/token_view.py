@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from skrkit.errors import UsageError
-from skrkit.lab.display import Display, text_of
+from skrkit.lab.display import SHOWN_CHARACTERS, SHOWN_ROWS, Display, text_of
 from skrkit.render.claims import NOT_RECOGNISED, claim_notes
 from skrkit.render.html import box, code, details, heading, table, text, verdict
-from skrkit.render.view import View, scalar, view_of
+from skrkit.render.view import View, scalar, shortened, view_of
 from skrkit.token.decode import UnverifiedToken, decode_jwt
 from skrkit.token.verify import VerifiedToken
 from skrkit.wire import Json
@@ -43,7 +43,7 @@ def explore_token(token: VerifiedToken | UnverifiedToken | str | bytes, *, now: 
         details("Header", _tree(dict(token.header), "", lambda _path: "")),
         details("Claims", _tree(token.claims, "", meaning), is_open=True),
     ]
-    view = view_of(token)
+    view = shortened(view_of(token), rows=SHOWN_ROWS, characters=SHOWN_CHARACTERS)
     words = View(heading=view.heading, facts=view.facts, blocks=(*_time_lines(token.claims, moment), *view.blocks))
     return Display(text_of(words), box("".join(inner)))
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from skrkit.errors import PolicyError, SkrkitError, UsageError
 from skrkit.lab.chooser import chooser
-from skrkit.lab.display import Display, clauses, text_of, view_of_decision
-from skrkit.policy.evaluate import Decision, Leaf, evaluate
+from skrkit.lab.decision_view import decision_html, view_of_decision
+from skrkit.lab.display import Display, text_of
+from skrkit.policy.evaluate import evaluate
 from skrkit.policy.model import Condition, Group, Operator, ReleasePolicy
 from skrkit.policy.parse import encode_policy, parse_policy
 from skrkit.render.html import box, code, details, heading, live, preformatted, table, text, verdict
-from skrkit.render.view import View, scalar, view_of_error
+from skrkit.render.view import View, view_of_error
 from skrkit.token.catalogue import TEE, explain_claim
 from skrkit.wire import Json
 
@@ -103,7 +104,7 @@ def assess_html(source: str, token: Claims) -> str:
     encoded = encode_policy(policy)
     return (
         f"<p>Policy: {verdict('ok', '✓ parsed')} Decision: {answer} {said}</p>"
-        + _clauses(decision)
+        + decision_html(decision.to_json())
         + f"<p>Remarks: {listed}</p>"
         + details(f"Encoded, as release_policy.data: {len(encoded)} characters", preformatted(encoded))
     )
@@ -116,7 +117,7 @@ def assess_text(source: str, token: Claims) -> str:
         decision = evaluate(policy, token)
     except SkrkitError as error:
         return text_of(view_of_error(error))
-    view = view_of_decision(decision)
+    view = view_of_decision(decision.to_json())
     remarks = tuple(f"Remark: {remark}" for remark in lint(policy))
     encoded = f"Encoded: {encode_policy(policy)}"
     return text_of(View(heading=view.heading, facts=view.facts, blocks=(*view.blocks, *remarks, encoded)))
@@ -127,21 +128,6 @@ def _mistake(error: SkrkitError) -> str:
     rows += [("fix", text(error.fix))]
     word = "✗ not a policy" if isinstance(error, PolicyError) else "✗ not evaluated"
     return f"<p>Policy: {verdict('failed', word)} {text(error.what)}</p>" + table((), rows)
-
-
-def _clauses(decision: Decision) -> str:
-    rows = []
-    for node in clauses(decision):
-        mark = verdict("ok", "✓ holds") if node.holds else verdict("failed", "✗ does not")
-        if isinstance(node, Leaf):
-            asked = f"{node.operator.value} {scalar(node.expected)}"
-            found = code(scalar(node.found)) if node.present else "<em>no such claim</em>"
-            hint = text(node.hint) + (f"<br>nearest: {code(node.nearest)}" if node.nearest else "")
-            rows.append((mark, code(node.claim), code(asked), found, hint, code(node.pointer)))
-        else:
-            issuer = code(scalar(node.issuer)) if node.issuer is not None else "<em>no iss</em>"
-            rows.append((mark, "authority", code(node.authority), issuer, text(node.hint), code(node.pointer)))
-    return table(("", "claim", "expected", "found", "why not", "where in the policy"), rows)
 
 
 def lint(policy: ReleasePolicy) -> Iterator[str]:

@@ -23,12 +23,12 @@ SPAN_COLOURS = ("#3d85c6", "#c9711a", "#3f9142", "#b657a8", "#8a7f1f", "#cc4b5a"
 MONO = "font-family:monospace"
 LIT = "background-color:#ffd54a;color:#111111;font-weight:bold"
 _CELL = "text-align:left;vertical-align:top"  # a notebook sets tables right-aligned, each cell by itself
-_BROKEN = "white-space:pre-wrap;overflow-wrap:anywhere"  # the second is taken out of an untrusted notebook
+_BROKEN = "white-space:pre-wrap;overflow-wrap:break-word"  # the second is taken out of an untrusted notebook
 _WORD = 64
 _LINE = 16
 _INDENT = "\u00a0" * 4
 MAX_SHOWN_BYTES = 1280  # an HCL report up to its claims: more than that is scrolled past, and a notebook keeps it all
-MAX_LEGEND = 80
+MAX_LEGEND = 64
 
 
 def html_of(view: View) -> str:

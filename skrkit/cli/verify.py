@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from skrkit.attestation.verifier import AttestationResult
     from skrkit.wire import Json
 
+_SCREEN_LINES = 20
 _VERDICTS = {
     "verified": "VERIFIED: every step of this run holds",
     "failed": "FAILED",
@@ -112,6 +113,19 @@ def _show(result: AttestationResult) -> None:
     view = view_of_steps(result.steps, title=_VERDICTS[result.verdict])
     notes = tuple(f"Note: {note}" for note in result.notes)
     write(
-        View(heading=view.heading, facts=(*view.facts, f"root: {result.root}"), blocks=(*view.blocks, *notes)),
+        View(
+            heading=view.heading,
+            facts=(*view.facts, f"root: {result.root}"),
+            blocks=(*view.blocks, *notes, *_last_word(result)),
+        ),
         sys.stdout,
     )
+
+
+def _last_word(result: AttestationResult) -> tuple[str, ...]:
+    """Return the verdict once more, with the steps that failed, where the heading has left a terminal's screen."""
+    if len(result.steps) < _SCREEN_LINES:
+        return ()
+    failed = [step.id for step in result.steps if step.verdict == "failed"]
+    names = f": {', '.join(failed)}" if failed else ""
+    return (_VERDICTS[result.verdict] + names,)

@@ -210,3 +210,14 @@ def test_fetch_uses_what_is_given_and_cached(
         code, document = verify(capsys, *arguments)
         assert (code, document["verdict"]) == (0, "verified")
     assert asked == ["https://kdsintf.amd.com/vcek/v1/Milan/cert_chain"]
+
+
+def test_the_verdict_is_the_last_word_too(captures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sixty steps push the heading off a terminal's screen."""
+    _, text = words(capsys, *azure(captures))
+    assert text.splitlines()[-1] == text.splitlines()[0] == "VERIFIED: every step of this run holds"
+    folder = captures / "azure-snp-hcl-vcek-mismatch"
+    _, text = words(capsys, folder / "hcl-report.bin", "--chain", folder / "vcek-chain.pem")
+    assert text.splitlines()[-1] == "FAILED: report.signature, bind.hwID_eq_chip_id"
+    _, text = words(capsys, captures / "azure-tdx-hcl" / "hcl-report.bin")
+    assert text.count("NOT VERIFIED") == 1

@@ -181,6 +181,17 @@ def test_outside_a_vm_there_is_no_imds_no_vtpm_and_no_event_log(
         assert (caught.value.what, caught.value.found) == (what, "outside of one")
 
 
+def test_after_a_reset_the_same_python_sees_the_new_tenant(tmp_path: Path) -> None:
+    tenants = set()
+    for _ in range(2):  # the Key Vault SDK remembers which tenant a vault's name belonged to
+        with staged(tmp_path):
+            cloud = Cloud.sandbox(home=tmp_path)
+            tenants.add(cloud.tenant)
+            with KeyClient(STAGE.vault_url(cloud), cloud.credential(), **cloud.client_options()) as keys:
+                assert list(keys.list_properties_of_keys()) == []
+    assert len(tenants) == 2
+
+
 def test_a_vm_that_is_not_there_is_a_usage_error_with_those_that_are(endpoint: Endpoint) -> None:
     with pytest.raises(UsageError) as caught:
         Cloud.sandbox(home=endpoint.home).enter("nobody")

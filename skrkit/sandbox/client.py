@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,12 +45,29 @@ def sandbox_cloud(cloud: type[Any], home: Path | None) -> Any:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _OneTenant:
+    """A credential of the one tenant there is, whichever a client asks for.
+
+    The Key Vault SDK keeps each vault's tenant for as long as Python runs; a reset gives the vault's name to another.
+    """
+
+    inner: Any = field(repr=False)
+
+    def get_token(self, *scopes: str, tenant_id: str | None = None, **options: Any) -> Any:
+        return self.inner.get_token(*scopes, **options)
+
+    def get_token_info(self, *scopes: str, options: Any = None) -> Any:
+        kept = {name: value for name, value in (options or {}).items() if name != "tenant_id"}
+        return self.inner.get_token_info(*scopes, options=kept)
+
+
 def _operator(endpoint: Endpoint, options: dict[str, Any]) -> TokenCredential:
     from azure.identity import ClientSecretCredential
 
     # By name, or AZURE_AUTHORITY_HOST would choose the cloud.
     options = {"authority": "login.microsoftonline.com", **options}
-    return ClientSecretCredential(endpoint.tenant, endpoint.client_id, endpoint.client_secret, **options)
+    return _OneTenant(ClientSecretCredential(endpoint.tenant, endpoint.client_id, endpoint.client_secret, **options))
 
 
 def _roots(endpoint: Endpoint) -> TrustRoots:

@@ -15,7 +15,7 @@ from skrkit.render.view import Block, Rows, View, shortened
 from skrkit.wire import Described, Json
 
 TEXT_WIDTH = 100
-SHOWN_ROWS = 60  # of one block: an SNP report is whole, an event log is its first events
+SHOWN_ROWS = 96  # of one block: an SNP report is whole, an event log is its first events
 SHOWN_CHARACTERS = 256  # of one value
 HIDDEN = "(a secret: not shown)"
 _SECRET_MEMBERS = frozenset({"access_token", "refresh_token", "client_secret", "password"})

@@ -68,7 +68,7 @@ def _workbench(source: str, tokens: Mapping[str, Claims]) -> Any:
         value=source,
         description="Policy",
         layout=widgets.Layout(width="98%", height="260px"),
-        style={"description_width": "52px", "font_family": "monospace"},
+        style={"description_width": "52px"},
     )
     back = widgets.Button(description="As it was", tooltip="Put the first text of the policy back")
     shown = widgets.HTML(value=live(assess_html(source, claims[0])), layout=widgets.Layout(width="98%"))

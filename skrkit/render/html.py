@@ -196,9 +196,8 @@ def hex_lines(data: bytes, spans: Sequence[Span], start: int, end: int, *, lit: 
             _piece(data, spans, piece, low, high, lit) for piece in pieces if piece[0] < high and piece[1] > low
         )
         letters = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in data[low:high])
-        pad = "   " * (_LINE - (high - low))
-        before = "   " * (low - at)
-        lines.append(f"0x{at:04x}  {before}{cells}{pad if not before else ''} {html.escape(letters)}")
+        before, after = "   " * (low - at), "   " * (at + _LINE - high)
+        lines.append(f"0x{at:04x}  {before}{cells}{after} {html.escape(letters)}")
     return f'<pre style="{MONO};line-height:1.5;margin:4px 0">' + "\n".join(lines) + "</pre>"
 
 

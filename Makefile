@@ -3,6 +3,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
+# Looked at first: a folder that an older Python made would be in the way of the right one.
+define new_venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "skrkit needs Python 3.11 or newer, and $(PYTHON) is not. Try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+$(PYTHON) -m venv $(VENV)
+endef
+
 .DEFAULT_GOAL := help
 .PHONY: help walkthrough lab test lint bench format clean
 
@@ -10,17 +17,17 @@ help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 $(VENV)/.run: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	$(new_venv)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	$(new_venv)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,lab]'
 	@touch $(VENV)/.run $(VENV)/.lab $@
 
 $(VENV)/.lab: pyproject.toml
-	$(PYTHON) -m venv $(VENV)
+	$(new_venv)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab]'
 	@touch $(VENV)/.run $@
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from skrkit.release.flow import Attested, Released
 
 OLDEST_PYTHON = (3, 11)
+SAID_WIDTH = 88
 NEEDED = (
     "azure.identity",
     "azure.keyvault.keys",
@@ -64,7 +65,7 @@ class World:
 
 
 def start() -> Cloud:
-    """Return the sandbox, started if it does not run, after one line that says what runs.
+    """Return the sandbox, started if it does not run, after a sentence that says what runs.
 
     A sandbox of another version of skrkit is restarted; its state stays. Raises `UsageError` for an old Python or a
     kernel without the packages, `ServiceError` when the sandbox does not start. Each says what to do.
@@ -108,7 +109,7 @@ def _sandbox() -> Cloud:
 
 
 def ensure(step: int) -> World:
-    """Return the world after `step`, 0 to 4; what is missing is made, and one line says what there is now.
+    """Return the world after `step`, 0 to 4; what is missing is made, and a sentence says what there is now.
 
     Step 0 is the stage: resource group, vault, confidential VM. Safe to call again, in any order, from any kernel, and
     after an interrupted cell: what is there already is kept.
@@ -148,7 +149,7 @@ def walked(step: int) -> World:
 
 
 def _done(world: World) -> str:
-    """Return one line: what there is now, by name."""
+    """Return what there is now, by name."""
     stage = world.stage
     there = [f"a resource group, the Premium vault {stage.vault}, the confidential VM {stage.vm}"]
     if world.identity is not None:
@@ -211,8 +212,11 @@ def _wrong_kernel(what: str, expected: str, found: str) -> UsageError:
     )
 
 
-def _say(line: str) -> None:
-    print(line)  # noqa: T201 - what these functions are for: a line in the cell
+def _say(words: str) -> None:
+    """Print a sentence or two. JupyterLab would break a long line in the middle of a word."""
+    from textwrap import fill
+
+    print(fill(words, width=SAID_WIDTH, break_on_hyphens=False))  # noqa: T201 - what these functions are for
 
 
 def _word_errors() -> None:

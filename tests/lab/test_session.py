@@ -19,14 +19,19 @@ from skrkit.sandbox import process
 from skrkit.sandbox.endpoint import ENDPOINT_FILE, STATE_FILE
 
 
-def test_start_says_in_one_line_what_runs(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def _said(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was printed, without the line ends that keep it narrow."""
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 88
+    return " ".join(printed.split())
+
+
+def test_start_says_in_a_sentence_what_runs(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cloud = lab.start()
     assert cloud.world == "sandbox"
-    assert capsys.readouterr().out.startswith(f"The sandbox has started. Tenant {cloud.tenant}.")
+    assert _said(capsys).startswith(f"The sandbox has started. Tenant {cloud.tenant}.")
     assert lab.start().tenant == cloud.tenant
-    again = capsys.readouterr().out
-    assert again.startswith(f"The sandbox runs already. Tenant {cloud.tenant}.")
-    assert again.count("\n") == 1
+    assert _said(capsys).startswith(f"The sandbox runs already. Tenant {cloud.tenant}.")
 
 
 @pytest.mark.parametrize("step", [3, 0, 4, 2, 1])
@@ -38,8 +43,7 @@ def test_ensure_makes_what_a_step_needs_in_any_order_and_twice(
     assert len(world.keys) == (3 if step >= 3 else 0)
     assert (world.attested is not None, world.released is not None) == (step >= 4, step >= 4)
     assert {artefact.step for artefact in world.artefacts} == set(range(1, step + 1))
-    said = capsys.readouterr().out
-    assert said.count("\n") == 1
+    said = _said(capsys)
     assert said.startswith(f"Step {step} is done" if step else "The stage is set")
     assert "confidential VM cvm-1" in said
     assert world.identity is None or world.identity.object_id in said
@@ -83,7 +87,7 @@ def test_reset_makes_a_new_tenant_and_ensure_builds_on_it(fresh_home: Path, caps
     endpoint = process.running(fresh_home)
     assert endpoint is not None
     assert endpoint.tenant != before.cloud.tenant
-    assert endpoint.tenant in capsys.readouterr().out
+    assert endpoint.tenant in _said(capsys)
     after = lab.ensure(step=1)
     assert after.identity is not None
     assert before.identity is not None
@@ -143,7 +147,7 @@ def test_a_sandbox_of_another_version_is_restarted_with_its_state(
     assert old is not None
     assert new is not None
     assert new.pid != old.pid
-    assert "It was of skrkit 0.0.1" in capsys.readouterr().out
+    assert "It was of skrkit 0.0.1" in _said(capsys)
 
 
 def test_an_old_python_is_told_which_kernel_to_choose(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +174,7 @@ def test_without_ipywidgets_the_line_says_that_views_stand_still(
 ) -> None:
     monkeypatch.setattr(session, "has_widgets", lambda: False)
     lab.start()
-    said = capsys.readouterr().out
+    said = _said(capsys)
     assert "Views stand still, because ipywidgets is not installed: pip install 'skrkit[lab]'" in said
 
 

@@ -1,0 +1,115 @@
+"""JupyterLab opens the notebooks, runs them without an error, and the widgets draw and react: light and dark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import NOTEBOOKS, Lab
+
+NAMES = sorted(path.stem for path in NOTEBOOKS.glob("0[1-7]_*.ipynb"))
+ERRORS = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']"
+# How long from an input event in the page until the page has changed: kernel, both sockets and drawing in it.
+REACTION = """([selector, value, event, marker]) => new Promise((done, failed) => {
+  const input = document.querySelector(selector), began = performance.now();
+  const until = setTimeout(() => failed(new Error('no reaction')), 10000);
+  const seen = () => {
+    if (!document.querySelector('.jp-Notebook').innerText.includes(marker)) return;
+    watcher.disconnect(); clearTimeout(until); done(performance.now() - began);
+  };
+  const watcher = new MutationObserver(seen);
+  watcher.observe(document.querySelector('.jp-Notebook'), {subtree: true, childList: true, characterData: true});
+  const kind = input.tagName === 'TEXTAREA' ? HTMLTextAreaElement
+    : input.tagName === 'SELECT' ? HTMLSelectElement : HTMLInputElement;
+  const property = input.tagName === 'SELECT' ? 'selectedIndex' : 'value';
+  Object.getOwnPropertyDescriptor(kind.prototype, property).set.call(input, value);
+  input.dispatchEvent(new Event(event, {bubbles: true}));
+})"""
+
+
+def test_the_notebooks_are_there() -> None:
+    assert [name[:2] for name in NAMES] == ["01", "02", "03", "04", "05", "06", "07"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_untrusted_notebook_shows_its_outputs_without_running(lab: Lab, name: str) -> None:
+    page = lab.open(f"{name}.ipynb")
+    shown = page.locator(".jp-OutputArea-output")
+    assert shown.count() > 3
+    assert page.locator(".jp-OutputArea-output svg, .jp-OutputArea-output script").count() == 0
+    for image in page.locator(".jp-OutputArea-output img").all():
+        assert image.evaluate("image => image.naturalWidth") > 400
+        assert len(image.get_attribute("alt") or "") > 40
+    assert (
+        page.locator(".jp-OutputArea-output:has-text('<IPython'), .jp-OutputArea-output:has-text(' at 0x7')").count()
+        == 0
+    )
+    lab.shoot(page, f"{name}-untrusted")
+    lab.close(page)
+    assert lab.seen == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_run_all_finishes_without_an_error_and_asks_nobody_outside(lab: Lab, name: str) -> None:
+    page = lab.open(f"{name}.ipynb")
+    lab.run_all(page)
+    assert page.locator(ERRORS).all_inner_texts() == []
+    lab.shoot(page, name)
+    lab.close(page)
+    assert lab.seen == []
+
+
+def _react(lab: Lab, page: Any, what: str, selector: str, value: str | int, event: str, marker: str) -> None:
+    took = page.evaluate(REACTION, [selector, value, event, marker])
+    lab.figures[f"{what}, ms"] = round(took, 1)
+
+
+def test_the_byte_explorer_lights_the_field_that_is_chosen(lab: Lab) -> None:
+    page = lab.open("05_inside_the_evidence.ipynb")
+    lab.run_all(page)
+    field = page.locator(".widget-text input[type=number], .widget-inline-hbox input[type=number]").first
+    field.focus()
+    before = page.locator(".jp-Notebook :text('bold on yellow')").first.locator("xpath=..").inner_text()
+    page.keyboard.press("ArrowUp")
+    page.wait_for_function(
+        """before => [...document.querySelectorAll('.jp-Notebook p')].filter(
+            line => line.textContent.startsWith('bold on yellow'))[0]?.textContent !== before""",
+        arg=before,
+    )
+    assert page.evaluate("document.activeElement.type") == "number"  # the arrow stayed in the widget
+    names = page.locator(".widget-select select").first.locator("option").all_inner_texts()
+    name = names[5].split()[-1]
+    _react(lab, page, "byte explorer", ".widget-select select", 5, "change", f": the bytes of {name}")
+    assert page.locator(".widget-select select").first.evaluate("list => list.selectedIndex") == 5
+    lab.shoot(page, "byte-explorer")
+    lab.close(page)
+
+
+def test_the_policy_workbench_evaluates_each_change(lab: Lab) -> None:
+    page = lab.open("06_policy_workbench.ipynb")
+    lab.run_all(page)
+    area = ".widget-textarea textarea"
+    text = page.locator(area).first.input_value()
+    assert page.locator(":text('The key would be released')").count() >= 1
+    wrong = text.replace("azure-compliant-cvm", "azure-compliant-uvm")
+    assert wrong != text
+    _react(lab, page, "policy workbench, no", area, wrong, "input", "The key would not be released")
+    _react(lab, page, "policy workbench, mistake", area, wrong[:-3], "input", "not a policy")
+    lab.shoot(page, "policy-workbench")
+    page.locator("button:has-text('As it was')").first.click()
+    page.wait_for_function(f"text => document.querySelector('{area}').value === text", arg=text)
+    lab.close(page)
+
+
+def test_the_tamper_panel_names_the_step_that_catches_a_fault(lab: Lab) -> None:
+    page = lab.open("07_troubleshooting.ipynb")
+    lab.run_all(page)
+    if page.locator(".widget-dropdown select").count() == 0:
+        lab.close(page)
+        pytest.skip("notebook 07 has no tamper panel")
+    faults = page.locator(".widget-dropdown select").first.locator("option").all_inner_texts()
+    caught = "Caught by hcl.report_data_eq_hash_of_variable_data"
+    _react(lab, page, "tamper panel", ".widget-dropdown select", faults.index("runtime-claims"), "change", caught)
+    lab.shoot(page, "tamper-panel")
+    lab.close(page)

@@ -47,7 +47,7 @@ lint: $(VENV)/.dev ## style, types, and who may import whom
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev ## print figures and ratios, each beside the bare calls it needs
-	$(BIN)/python -m pytest tests/bench -m bench -o python_files='bench_*.py' --benchmark-columns=median,iqr,rounds -q
+	$(BIN)/python -m pytest tests/bench -m bench -o python_files='bench_*.py' --benchmark-columns=median,iqr,rounds --benchmark-max-time=0.5 -q
 
 .PHONY: notebooks
 notebooks: $(VENV)/.dev ## execute the notebooks anew and write them with their outputs

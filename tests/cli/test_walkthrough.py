@@ -271,6 +271,8 @@ def test_an_interruption_leaves_the_terminal_clean(home: Path) -> None:
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
+        # A shell's background job ignores SIGINT, and so would every process that the tests start there.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     os.close(theirs)
     said, interrupted, deadline = b"", False, time.monotonic() + 60

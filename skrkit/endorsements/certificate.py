@@ -191,6 +191,8 @@ def _read(data: bytes) -> AmdCertificate:
     algorithm, issuer, _, subject, spki = parts
     _, outer_end = der.element(data, tbs_end, der.SEQUENCE)
     readable = data
+    if data[serial_start:serial_end][:1] >= b"\x80":  # which `cryptography` takes, with a warning
+        raise der.DerError("a negative serial number")
     if data[serial_start:serial_end] == b"\0":
         readable = data[:serial_start] + b"\1" + data[serial_end:]
     view = x509.load_der_x509_certificate(readable)

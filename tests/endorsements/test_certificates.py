@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from skrkit.endorsements import der
@@ -245,7 +245,17 @@ def test_outer_algorithm_must_be_the_inner(captures: Path) -> None:
     assert error is not None or not parse_amd_certificate(changed).has_amd_algorithm
 
 
+def test_a_negative_serial_number_is_refused_and_warned_of_to_nobody(captures: Path) -> None:
+    data = bytearray((captures / "azure-snp-milan-v3" / "vcek.der").read_bytes())
+    assert data[13:16] == b"\x02\x01\x00", "the serial number of a VCEK is one byte, 0"
+    data[15] = 0x80
+    with pytest.raises(ParseError) as refused:
+        parse_amd_certificate(bytes(data))
+    assert refused.value.found == "a negative serial number"
+
+
 @given(st.integers(0, 1350), st.integers(1, 255), st.integers(0, 1351))
+@example(15, 0x80, 0)
 @settings(max_examples=150, deadline=None)
 def test_changed_and_cut_certificates(at: int, mask: int, size: int) -> None:
     from tests.conftest import CAPTURES

@@ -86,8 +86,17 @@ class Lab:
 
     def close(self, page: Any) -> None:
         """Close a page, and end its kernel: Jupyter would keep it."""
-        page.evaluate("window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
         page.close()
+        for kernel in json.loads(_asked("GET", "/api/kernels")):
+            _asked("DELETE", f"/api/kernels/{kernel['id']}")
+
+
+def _asked(method: str, path: str) -> bytes:
+    address = f"http://127.0.0.1:{PORT}{path}"
+    request = urllib.request.Request(address, method=method, headers={"Authorization": f"token {TOKEN}"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        body: bytes = answer.read()
+    return body
 
 
 @pytest.fixture(scope="session")
@@ -163,7 +172,7 @@ def _started(folder: Path, copies: Path, theme: str) -> subprocess.Popen[bytes]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and server.poll() is None:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{PORT}/api?token={TOKEN}", timeout=1).close()
+            _asked("GET", "/api")
             return server
         except OSError:
             time.sleep(0.1)

@@ -139,6 +139,7 @@ class Walk:
         """Step 4, by both attestation paths. `reads` says whether this side may read the key to compare it."""
         from skrkit.services.attester import Attester
         from skrkit.services.maa import GuestAttestation, PlatformAttestation, provider_url
+        from skrkit.services.rest import RestClient
         from skrkit.services.vault import Vault, key_client
 
         inside = self.cloud.enter(self.stage.vm)
@@ -149,17 +150,18 @@ class Walk:
             identity.request_token(inside, show=self._shown(1))
         with (
             Attester(inside) as attester,
+            RestClient(inside) as rest,
             key_client(self.cloud, url) if reads else nullcontext() as reader,
             key_client(inside, url) as releaser,
         ):
             vault = Vault(url=url, reader=reader, releaser=releaser)
             with self.doing("Reading the evidence, attesting, opening the sealed token"):
-                self.attested = self._attest(attester, GuestAttestation(cloud=inside, issuer=issuer), made)
+                self.attested = self._attest(attester, GuestAttestation(client=rest, issuer=issuer), made)
             with self.doing("Releasing the key and unwrapping it in the vTPM"):
                 self._releases(attester, vault, self.attested.token, keys, made)
             with self.doing("The other path: platform attestation"):
                 quiet = Collector(4)
-                platform = self._attest(attester, PlatformAttestation(cloud=inside, issuer=issuer), quiet)
+                platform = self._attest(attester, PlatformAttestation(client=rest, issuer=issuer), quiet)
                 self._platform(attester, vault, platform.token, keys, made, quiet)
 
     def _attest(self, attester: Attester, issuer: TokenIssuer, made: Collector) -> Attested:

@@ -13,10 +13,9 @@ from skrkit.encoding import b64url, json_object, member
 from skrkit.errors import UsageError
 from skrkit.release.ports import CollectedEvidence, Issued
 from skrkit.services.azure_errors import azure_call
-from skrkit.services.rest import send_request
 
 if TYPE_CHECKING:
-    from skrkit.cloud import Cloud
+    from skrkit.services.rest import RestClient
     from skrkit.token.jwks import Jwks
     from skrkit.wire import Json
 
@@ -46,7 +45,7 @@ def provider_url(attestation: str) -> str:
 class GuestAttestation:
     """The token issuer behind `POST /attest/AzureGuest`: the token comes back sealed to the vTPM's ephemeral key."""
 
-    cloud: Cloud = field(repr=False)
+    client: RestClient = field(repr=False)
     issuer: str
 
     def attest(self, evidence: CollectedEvidence, *, nonce: str) -> Issued:
@@ -60,19 +59,19 @@ class GuestAttestation:
         body: Json = {"AttestationInfo": b64url(json.dumps(info).encode())}
         url = f"{self.issuer}/attest/AzureGuest?api-version={GUEST_API}"
         with azure_call("guest attestation"):
-            answer = send_request(self.cloud, "POST", url, body=body)
+            answer = self.client.send("POST", url, body=body)
         return Issued(request=info, envelope=parse_sealed_envelope(answer))
 
     def signing_keys(self) -> Jwks:
         """Return the keys that the configured provider publishes."""
-        return fetch_signing_keys(self.cloud, self.issuer)
+        return fetch_signing_keys(self.client, self.issuer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlatformAttestation:
     """The token issuer behind `POST /attest/SevSnpVm`: hardware evidence only, and the token comes back open."""
 
-    cloud: Cloud = field(repr=False)
+    client: RestClient = field(repr=False)
     issuer: str
 
     def attest(self, evidence: CollectedEvidence, *, nonce: str) -> Issued:
@@ -82,21 +81,21 @@ class PlatformAttestation:
         request = platform_request(evidence, nonce)
         url = f"{self.issuer}/attest/SevSnpVm?api-version={PLATFORM_API}"
         with azure_call("platform attestation"):
-            answer = send_request(self.cloud, "POST", url, body=request)
+            answer = self.client.send("POST", url, body=request)
         text = member(json_object(answer, what="MAA answer", where=f"POST {url}"), "token", str, what="MAA answer")
         return Issued(request=request, token=decode_jwt(str(text)))
 
     def signing_keys(self) -> Jwks:
         """Return the keys that the configured provider publishes."""
-        return fetch_signing_keys(self.cloud, self.issuer)
+        return fetch_signing_keys(self.client, self.issuer)
 
 
-def fetch_signing_keys(cloud: Cloud, issuer: str) -> Jwks:
+def fetch_signing_keys(client: RestClient, issuer: str) -> Jwks:
     """Return `<issuer>/certs`. The address comes from configuration, never from a token's `jku`."""
     from skrkit.token.jwks import parse_jwks
 
     with azure_call("MAA signing keys"):
-        return parse_jwks(send_request(cloud, "GET", f"{issuer}/certs"))
+        return parse_jwks(client.send("GET", f"{issuer}/certs"))
 
 
 def attestation_info(evidence: CollectedEvidence, payload: Mapping[str, str]) -> dict[str, Json]:

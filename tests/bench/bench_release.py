@@ -35,6 +35,7 @@ from skrkit.release.request import Enc
 from skrkit.sandbox import process
 from skrkit.services.attester import Attester
 from skrkit.services.maa import GuestAttestation
+from skrkit.services.rest import RestClient
 from skrkit.services.vault import Vault, key_client
 from skrkit.walkthrough import Walk
 from tests.bench.beside import Times, beside
@@ -113,9 +114,14 @@ def round_trip(cloud: Cloud) -> Iterator[Callable[[], None]]:
     key = walk._keys()[0]
     inside, url = cloud.enter(stage.vm), stage.vault_url(cloud)
     roots, amd_roots = cloud.release_roots(), cloud.amd_roots()
-    with Attester(inside) as attester, key_client(cloud, url) as reader, key_client(inside, url) as releaser:
+    with (
+        Attester(inside) as attester,
+        RestClient(inside) as rest,
+        key_client(cloud, url) as reader,
+        key_client(inside, url) as releaser,
+    ):
         vault = Vault(url=url, reader=reader, releaser=releaser)
-        issuer = GuestAttestation(cloud=inside, issuer=stage.attestation)
+        issuer = GuestAttestation(client=rest, issuer=stage.attestation)
 
         def trip() -> None:
             nonce, now = secrets.token_hex(16), cloud.now()

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from skrkit.endorsements.roots import TrustRoots
     from skrkit.policy.model import ReleasePolicy
     from skrkit.release.key_hsm import KeyHsm
+    from skrkit.token.decode import UnverifiedToken
+    from skrkit.token.jwks import Jwks
     from skrkit.wire import Json
 
 EPHEMERAL_KID = "TpmEphemeralEncryptionKey"
@@ -114,7 +116,7 @@ def attest(
     if token is None:
         assert issued.envelope is not None, "an issuer answers with a token or an envelope"
         token = decode_jwt(open_envelope(issued.envelope, lambda sealed: source.decrypt(sealed, "rsaes")))
-    verified = verify_token(token, jwks=issuer.signing_keys(), issuer=issuer.issuer, now=now)  # (4)
+    verified = verify_token(token, jwks=_keys_for(token, issuer), issuer=issuer.issuer, now=now)  # (4)
     if issued.envelope is not None:
         check_guest_nonce(verified, nonce)
         check_transfer_key(verified, evidence.key_public)
@@ -122,6 +124,13 @@ def attest(
         check_platform_nonce(verified, nonce)
     show_token(made, verified, sealed=issued.envelope is not None)
     return Attested(evidence=evidence, local=local, issued=issued, token=verified)
+
+
+def _keys_for(token: UnverifiedToken, issuer: TokenIssuer) -> Jwks:
+    """Return the provider's keys, asked for once more if the token names one that is not among those known."""
+    known = issuer.signing_keys()
+    kid = token.header.get("kid")
+    return known if isinstance(kid, str) and known.with_kid(kid) else issuer.signing_keys(fresh=True)
 
 
 def evidence_of(collected: CollectedEvidence) -> Evidence:

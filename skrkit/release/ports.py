@@ -74,8 +74,8 @@ class TokenIssuer(Protocol):
         """Return what the provider says of the evidence. Raises `ServiceError` when it refuses."""
         ...
 
-    def signing_keys(self) -> Jwks:
-        """Return the keys published by the configured provider."""
+    def signing_keys(self, *, fresh: bool = False) -> Jwks:
+        """Return the keys published by the configured provider; `fresh` ones are asked for, others may be known."""
         ...
 
 

@@ -47,6 +47,7 @@ class GuestAttestation:
 
     client: RestClient = field(repr=False)
     issuer: str
+    keys: list[Jwks] = field(default_factory=list, repr=False)
 
     def attest(self, evidence: CollectedEvidence, *, nonce: str) -> Issued:
         """Return the sealed token. `nonce` travels as `ClientPayload.nonce`, and is echoed in base64.
@@ -62,9 +63,9 @@ class GuestAttestation:
             answer = self.client.send("POST", url, body=body)
         return Issued(request=info, envelope=parse_sealed_envelope(answer))
 
-    def signing_keys(self) -> Jwks:
-        """Return the keys that the configured provider publishes."""
-        return fetch_signing_keys(self.client, self.issuer)
+    def signing_keys(self, *, fresh: bool = False) -> Jwks:
+        """Return the keys that the configured provider publishes: as they were first fetched, unless `fresh`."""
+        return _kept_keys(self.keys, self.client, self.issuer, fresh)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,7 @@ class PlatformAttestation:
 
     client: RestClient = field(repr=False)
     issuer: str
+    keys: list[Jwks] = field(default_factory=list, repr=False)
 
     def attest(self, evidence: CollectedEvidence, *, nonce: str) -> Issued:
         """Return the open token. `nonce` is echoed as the claim `nonce`."""
@@ -85,9 +87,16 @@ class PlatformAttestation:
         text = member(json_object(answer, what="MAA answer", where=f"POST {url}"), "token", str, what="MAA answer")
         return Issued(request=request, token=decode_jwt(str(text)))
 
-    def signing_keys(self) -> Jwks:
-        """Return the keys that the configured provider publishes."""
-        return fetch_signing_keys(self.client, self.issuer)
+    def signing_keys(self, *, fresh: bool = False) -> Jwks:
+        """Return the keys that the configured provider publishes: as they were first fetched, unless `fresh`."""
+        return _kept_keys(self.keys, self.client, self.issuer, fresh)
+
+
+def _kept_keys(kept: list[Jwks], client: RestClient, issuer: str, fresh: bool) -> Jwks:
+    """Return the keys kept for as long as the issuer object lives; MAA rotates them, so an unknown kid asks anew."""
+    if fresh or not kept:
+        kept[:] = [fetch_signing_keys(client, issuer)]
+    return kept[0]
 
 
 def fetch_signing_keys(client: RestClient, issuer: str) -> Jwks:

@@ -114,7 +114,7 @@ class Provider:
         }
         return parse_sealed_envelope(json.dumps({"token": b64url(json.dumps(document).encode())}))
 
-    def signing_keys(self) -> Jwks:
+    def signing_keys(self, *, fresh: bool = False) -> Jwks:
         return parse_jwks(jwks(*(jwk(rsa_key(name)) for name in self.keys)))
 
 
@@ -190,6 +190,24 @@ def test_a_release_ends_with_the_key_and_its_proof(vm: Attester, good: Attested,
     assert done.key.public_key == released_key().public_key()
     assert done.proof.operation.startswith("RSA-OAEP-256")
     assert str(done.key.material) not in repr(done)
+
+
+@dataclass
+class Rotated(Provider):
+    """A provider whose keys were rotated after they were first fetched: what is known has another kid."""
+
+    fetched: int = 0
+
+    def signing_keys(self, *, fresh: bool = False) -> Jwks:
+        self.fetched += fresh
+        stale = {**jwk(rsa_key("maa")), "kid": "of before"}
+        return super().signing_keys() if fresh else parse_jwks(jwks(stale))
+
+
+def test_a_kid_that_is_not_known_is_looked_up_once_more_at_the_provider(vm: Attester) -> None:
+    provider = Rotated(vm)
+    assert attested(vm, provider).token.issuer == ISSUER
+    assert provider.fetched == 1
 
 
 def test_the_evidence_holds_against_the_roots_of_its_world(vm: Attester, good: Attested) -> None:

@@ -2,9 +2,8 @@
 
 What is counted was read off a trace of every call into `cryptography`, in the client's process and the sandbox's, over
 one round trip. Each call that a check or a step needs stands in `Bare` as often as it is made. Left out, so that the
-ratio is stricter than it need be: TLS, with two handshakes a round trip; hashing; loading and encoding of keys and
-certificates where that is not itself a check; and the second of the two decryptions by which the vTPM tells bad RSAES
-padding.
+ratio is stricter than it need be: TLS; hashing; loading and encoding of keys and certificates where that is not itself
+a check; and the second of the two decryptions by which the vTPM tells bad RSAES padding.
 
 No ephemeral key is generated on either side. A TPM makes the same primary key of the same template until it is reset;
 the sandbox's makes it at the first attestation after a boot, which is a round of warming up here. The check of the

@@ -9,6 +9,7 @@ All text from outside goes through `text`.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
@@ -24,7 +25,7 @@ MONO = "font-family:monospace"
 LIT = "background-color:#ffd54a;color:#111111;font-weight:bold"
 _CELL = "text-align:left;vertical-align:top"  # a notebook sets tables right-aligned, each cell by itself
 _BROKEN = "white-space:pre-wrap;overflow-wrap:break-word"  # the second is taken out of an untrusted notebook
-_WORD = 64
+_WORD = 32
 _LINE = 16
 _INDENT = "\u00a0" * 4
 MAX_SHOWN_BYTES = 1280  # an HCL report up to its claims: more than that is scrolled past, and a notebook keeps it all
@@ -85,9 +86,16 @@ def details(summary: str, inner: str, *, is_open: bool = False) -> str:
 
 
 def code(value: str) -> str:
-    """Return text in a fixed width; a long word, such as hex, may be broken after every 64 characters."""
-    words = [value[at : at + _WORD] for at in range(0, len(value), _WORD)] if " " not in value else [value]
-    return f"<code>{'<wbr>'.join(map(text, words))}</code>" if value else ""
+    """Return text in a fixed width; a long word, such as hex, may be broken after every 32 characters.
+
+    It is broken only where there is no room: with 64, a column of meanings beside it was pushed out of the page.
+    """
+    pieces = re.findall(rf"\S{{1,{_WORD}}}|\s+", value)
+    shown = ""
+    for number, piece in enumerate(pieces):
+        goes_on = number > 0 and not piece.isspace() and not pieces[number - 1].isspace()
+        shown += f"{'<wbr>' if goes_on else ''}{text(piece)}"
+    return f"<code>{shown}</code>" if value else ""
 
 
 def preformatted(value: str) -> str:

@@ -81,6 +81,8 @@ class Lab:
         """Keep a screenshot of the whole notebook, up to 12000 pixels of it."""
         height = page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollHeight")
         page.set_viewport_size({"width": 1280, "height": min(height + 120, 12_000)})
+        page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0")
+        page.wait_for_timeout(500)  # the page has grown: let it be drawn
         page.screenshot(path=str(self.shots / f"{name}-{self.theme.split()[-1].lower()}.png"))
         page.set_viewport_size({"width": 1280, "height": 1000})
 

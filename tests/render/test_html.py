@@ -93,8 +93,11 @@ def test_text_from_outside_stays_text(name: str, value: str) -> None:
 
 def test_a_long_word_may_be_broken_and_nothing_is_lost() -> None:
     shown = html.code("ab" * 100)
-    assert shown.count("<wbr>") == 3
+    assert shown.count("<wbr>") == 6
     assert Checked(shown).words == "ab" * 100
+    beside = html.code("short words " + "c" * 40 + " d")
+    assert beside.count("<wbr>") == 1
+    assert Checked(beside).words == "short words " + "c" * 40 + " d"
 
 
 def _words_of_hex(data: bytes, spans: tuple[Span, ...], start: int, end: int, lit: tuple[int, int] | None) -> bytes:

@@ -25,7 +25,7 @@ from tests.bench.beside import beside, measured
 from tests.bench.figures import Figures
 
 pytestmark = pytest.mark.bench
-ROUNDS = 300
+ROUNDS = 1000
 PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA384()), salt_length=48)
 
 

@@ -55,7 +55,8 @@ def explore_bytes(described: Described) -> Display:
 def _explorer(title: str, data: bytes, spans: Sequence[Span]) -> Any:
     import ipywidgets as widgets
 
-    shown = widgets.HTML(value=live(field_html(data, spans, 0)))
+    room = widgets.Layout(flex="1 1 0", min_width="0", overflow="auto")  # scrolled where the page is narrow
+    shown = widgets.HTML(value=live(field_html(data, spans, 0)), layout=room)
 
     def light(place: int) -> None:
         shown.value = live(field_html(data, spans, place))

@@ -28,7 +28,7 @@ def chooser(options: Sequence[str], what: str, chosen: Callable[[int], None], *,
         layout=widgets.Layout(width="160px"),
     )
     pairs = [(name, place) for place, name in enumerate(options)]
-    wide = widgets.Layout(width="330px")
+    wide = widgets.Layout(width="250px" if rows else "330px")  # beside it, a line of hex needs its room
     many: Any
     if rows:
         many = widgets.Select(options=pairs, value=0, rows=rows, layout=wide, tooltip=what)

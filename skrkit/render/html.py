@@ -25,6 +25,7 @@ MONO = "font-family:monospace"
 LIT = "background-color:#ffd54a;color:#111111;font-weight:bold"
 _CELL = "text-align:left;vertical-align:top"  # a notebook sets tables right-aligned, each cell by itself
 _BROKEN = "white-space:pre-wrap;overflow-wrap:break-word"  # the second is taken out of an untrusted notebook
+_WHOLE = "white-space:pre"  # a line of hex is one line: broken, its letters would stand below it
 _WORD = 32
 _LINE = 16
 _INDENT = "\u00a0" * 4
@@ -85,8 +86,8 @@ def details(summary: str, inner: str, *, is_open: bool = False) -> str:
     return f"<details{' open' if is_open else ''}><summary>{text(summary)}</summary>{inner}</details>"
 
 
-def code(value: str) -> str:
-    """Return text in a fixed width; a long word, such as hex, may be broken after every 32 characters.
+def breakable(value: str) -> str:
+    """Return text in which a long word, such as hex, may be broken after every 32 characters.
 
     It is broken only where there is no room: with 64, a column of meanings beside it was pushed out of the page.
     """
@@ -95,7 +96,12 @@ def code(value: str) -> str:
     for number, piece in enumerate(pieces):
         goes_on = number > 0 and not piece.isspace() and not pieces[number - 1].isspace()
         shown += f"{'<wbr>' if goes_on else ''}{text(piece)}"
-    return f"<code>{shown}</code>" if value else ""
+    return shown
+
+
+def code(value: str) -> str:
+    """Return text in a fixed width, its long words breakable."""
+    return f"<code>{breakable(value)}</code>" if value else ""
 
 
 def preformatted(value: str) -> str:
@@ -139,7 +145,7 @@ def steps(given: Sequence[Step]) -> str:
     cells = []
     for step in given:
         fix = f"<br><em>fix:</em> {text(step.fix)}" if step.fix else ""
-        cells.append((verdict(step.verdict), code(step.id), text(step.detail) + fix))
+        cells.append((verdict(step.verdict), code(step.id), breakable(step.detail) + fix))
     return table(("verdict", "step", "what was seen"), cells)
 
 
@@ -206,7 +212,7 @@ def hex_lines(data: bytes, spans: Sequence[Span], start: int, end: int, *, lit: 
         letters = "".join(chr(byte) if 0x20 <= byte < 0x7F else "." for byte in data[low:high])
         before, after = "   " * (low - at), "   " * (at + _LINE - high)
         lines.append(f"0x{at:04x}  {before}{cells}{after} {html.escape(letters)}")
-    return f'<pre style="{MONO};line-height:1.5;margin:4px 0">' + "\n".join(lines) + "</pre>"
+    return f'<pre style="{MONO};{_WHOLE};line-height:1.5;margin:4px 0">' + "\n".join(lines) + "</pre>"
 
 
 def _piece(

@@ -87,6 +87,11 @@ def test_the_byte_explorer_lights_the_field_that_is_chosen(lab: Lab) -> None:
     name = names[5].split()[-1]
     _react(lab, page, "byte explorer", ".widget-select select", 5, "change", f": the bytes of {name}")
     assert page.locator(".widget-select select").first.evaluate("list => list.selectedIndex") == 5
+    hex_lines = page.locator(".widget-html pre").first
+    drawn, lines = hex_lines.evaluate(
+        "it => [it.clientHeight / parseFloat(getComputedStyle(it).lineHeight), it.innerText]"
+    )
+    assert round(drawn) == len(lines.splitlines())  # no line of hex is broken
     lab.shoot(page, "byte-explorer")
     lab.close(page)
 

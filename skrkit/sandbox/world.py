@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from skrkit.sandbox.faults.switchboard import Switchboard
     from skrkit.sandbox.machine import Machines
     from skrkit.sandbox.silicon import Silicon
     from skrkit.sandbox.store import Store
@@ -33,6 +34,16 @@ class World:
     machines: Machines
     now: Callable[[], datetime] = utc_now
     cache: dict[str, Any] = field(default_factory=dict)
+    faults: Switchboard = field(init=False)
+
+    def __post_init__(self) -> None:
+        from skrkit.sandbox.faults.switchboard import Switchboard
+
+        self.faults = Switchboard(self.store)
+
+    def faulty(self, name: str) -> bool:
+        """Return whether the fault of that name is on."""
+        return self.faults.is_on(name)
 
     @property
     def tenant(self) -> str:

@@ -1,0 +1,34 @@
+"""A named fault of the sandbox: what it does, and how it is switched on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from skrkit.sandbox.world import World
+
+Apply: TypeAlias = Callable[["World"], dict[str, Any]]
+"""Changes the sandbox's state and returns what `undo` needs, as JSON."""
+Undo: TypeAlias = Callable[["World", dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One fault. Its `name` is the id of the cause that explains it: "key.disabled".
+
+    A fault is a change of state (`apply`, undone by `undo`: a permission taken away, a key disabled), which the command
+    of its cause can mend; or a behaviour, asked for by name where it takes effect (`world.faulty("token.jku-swap")`),
+    which lasts until it is switched off. `group` is what lists sort by; `step` is the step of the flow (1 to 4) that
+    shows it first. `attack` marks what an adversary would do, and not an operator's mistake.
+    """
+
+    name: str
+    group: str
+    title: str
+    does: str
+    step: int = 4
+    attack: bool = False
+    apply: Apply | None = field(default=None, repr=False)
+    undo: Undo | None = field(default=None, repr=False)

@@ -112,9 +112,9 @@ def _safe(text: str) -> str:
 
 def _view_of(thing: object) -> View:
     from skrkit.attestation.result import AttestationResult
-    from skrkit.lab.decision_view import decision_in, view_of_decision
     from skrkit.policy.evaluate import Decision
     from skrkit.render import view
+    from skrkit.render.decision import decision_in, view_of_decision
 
     if isinstance(thing, View):
         return thing
@@ -147,7 +147,7 @@ def _view_of(thing: object) -> View:
 def _view_of_artefact(artefact: Artefact) -> View:
     from dataclasses import replace
 
-    from skrkit.lab.decision_view import decision_in, view_of_decision
+    from skrkit.render.decision import decision_in, view_of_decision
     from skrkit.render.view import view_of_artefact
 
     if isinstance(artefact.body, Described):

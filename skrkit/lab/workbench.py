@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from skrkit.errors import PolicyError, SkrkitError, UsageError
 from skrkit.lab.chooser import chooser
-from skrkit.lab.decision_view import decision_html, view_of_decision
 from skrkit.lab.display import Display, text_of
 from skrkit.policy.evaluate import evaluate
 from skrkit.policy.model import Condition, Group, Operator, ReleasePolicy
 from skrkit.policy.parse import encode_policy, parse_policy
+from skrkit.render.decision import decision_html, view_of_decision
 from skrkit.render.html import box, code, details, heading, live, preformatted, table, text, verdict
 from skrkit.render.view import View, view_of_error
 from skrkit.token.catalogue import TEE, explain_claim

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from skrkit.sandbox.regions import is_shared_provider
 from skrkit.sandbox.silicon import certificate_from, certificate_text, private_pem, rsa_key
+from skrkit.token.providers import is_shared_provider
 from skrkit.wire import Json
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from starlette.routing import Route
 
 from skrkit.sandbox.maa.attest import attest_guest, attest_platform
 from skrkit.sandbox.maa.keys import jwks_of
-from skrkit.sandbox.regions import is_shared_provider
 from skrkit.sandbox.web import AzureError, azure_error, host, json_body, new_request_id
+from skrkit.token.providers import is_shared_provider
 from skrkit.wire import Json
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
-"""Microsoft's shared attestation providers of the Azure public cloud: region, and the abbreviation in the host name.
+"""Who issues attestation tokens: the addresses of Azure Attestation, and Microsoft's shared provider of each region.
 
-Source: the region table of Azure/cvm-attestation-tools, as in attestation-and-imds.md 1.2. Data only.
+Source: the region table of Azure/cvm-attestation-tools. Data, and what can be read off a host name.
 """
 
 from __future__ import annotations
@@ -66,7 +66,14 @@ SHARED_PROVIDERS: dict[str, str] = {
     "westus2": "wus2",
     "westus3": "wus3",
 }
-"""Region to abbreviation, 59 entries."""
+"""Region of the public cloud to the abbreviation in its host name, 59 entries."""
+
+GOVERNMENT_PROVIDERS = frozenset({"sharedugv.ugv.attest.azure.us", "shareduga.uga.attest.azure.us"})
+"""The shared providers of Azure Government: Virginia; Arizona and Texas."""
+
+PUBLIC_SUFFIX = ".attest.azure.net"
+SOVEREIGN_SUFFIXES = {".attest.azure.us": "Azure Government", ".attest.azure.cn": "Azure China"}
+"""Where providers of other clouds have their names. China's is expected, and no provider there is known (inferred)."""
 
 
 def shared_provider_host(region: str) -> str | None:
@@ -79,10 +86,23 @@ def shared_provider_host(region: str) -> str | None:
 
 
 def is_shared_provider(host: str) -> bool:
-    """Return whether a host name, lower case, is one of the shared providers."""
+    """Return whether a host name, lower case, is one of the public cloud's shared providers."""
     abbreviation = host.partition(".")[0].removeprefix("shared")
     return abbreviation in SHARED_PROVIDERS.values() and host == _host(abbreviation)
 
 
 def _host(abbreviation: str) -> str:
     return f"shared{abbreviation}.{abbreviation}.attest.azure.net"
+
+
+def is_maa_host(host: str) -> bool:
+    """Return whether a host name, lower case, is in a zone of Azure Attestation: anybody's provider, in any cloud."""
+    return host.endswith((PUBLIC_SUFFIX, *SOVEREIGN_SUFFIXES))
+
+
+def is_microsofts(host: str) -> bool:
+    """Return whether a host name, lower case, is a provider that Microsoft runs for everybody, policy included.
+
+    Everybody may create a provider `<name>.<region>.attest.azure.net`, whose attestation policy is then his own.
+    """
+    return is_shared_provider(host) or host in GOVERNMENT_PROVIDERS

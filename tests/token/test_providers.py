@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from skrkit.sandbox.regions import SHARED_PROVIDERS, is_shared_provider, shared_provider_host
+from skrkit.token.providers import (
+    SHARED_PROVIDERS,
+    is_maa_host,
+    is_microsofts,
+    is_shared_provider,
+    shared_provider_host,
+)
 
 
 def test_table_is_whole() -> None:
@@ -37,3 +43,20 @@ def test_every_host_is_known(region: str) -> None:
 )
 def test_another_host_is_not(host: str) -> None:
     assert not is_shared_provider(host)
+
+
+@pytest.mark.parametrize(
+    ("host", "maa", "microsofts"),
+    [
+        ("sharedweu.weu.attest.azure.net", True, True),
+        ("shareduga.uga.attest.azure.us", True, True),
+        ("mine.weu.attest.azure.net", True, False),
+        ("sharedbjb.bjb.attest.azure.cn", True, False),
+        ("sharedweu.weu.attest.azure.com", False, False),
+        ("attest.azure.net", False, False),
+        ("attest.azure.net.example.com", False, False),
+    ],
+)
+def test_whose_provider_it_is(host: str, maa: bool, microsofts: bool) -> None:
+    assert is_maa_host(host) is maa
+    assert is_microsofts(host) is microsofts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import sys
 from pathlib import Path
@@ -36,6 +37,13 @@ def test_no_address_and_no_token_is_set_so_that_jupyter_keeps_to_loopback_and_ma
     options = {word.partition("=")[0].lower() for word in command[3:]}
     assert not any(word in option for option in options for word in ("ip", "token", "password"))
     assert "--no-browser" not in command
+
+
+def test_nothing_is_looked_up_that_keeps_the_page_waiting(notebooks: Path) -> None:
+    command = lab.command_for(notebooks, browser=True, port=None)
+    assert {"--LabApp.news_url=None", "--LanguageServerManager.autodetect=False"} <= set(command)
+    settings = next(word.partition("=")[2] for word in command if word.startswith("--ServerApp.tornado_settings="))
+    assert ast.literal_eval(settings) == {"page_config_data": {"buildCheck": False, "buildAvailable": False}}
 
 
 @pytest.mark.parametrize(("user", "allowed"), [(0, True), (1000, False)])

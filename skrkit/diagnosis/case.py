@@ -17,6 +17,9 @@ EVIDENCE_NAMES = (
     "quote-signature",
     "pcrs",
     "event-log",
+    "key-public",  # TPM2B_PUBLIC of the ephemeral key, its certification by the AK, and that one's signature
+    "key-certify",
+    "key-certify-signature",
 )
 
 

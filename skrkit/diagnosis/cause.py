@@ -29,7 +29,8 @@ class Cause:
 
     `id` is stable: leg or group, a dot, a name ("key.disabled"). `symptom` is what the service or client says, to the
     letter where it is known. `why` is the cause in a sentence or two. `fix` is what to do, a sentence; `command` is a
-    command that does it, with {vault}, {key}, {vm}, {resource_group}, {object_id} and the like in braces, or empty.
+    command that does it in Azure, with {vault}, {key}, {vm}, {resource_group}, {object_id} and the like in braces, or
+    empty; `mend` is the skrkit command that mends the same in the sandbox, where Azure's command line does not reach.
     `source` is the public document that says so; `inferred` marks what no document says.
     """
 
@@ -40,11 +41,12 @@ class Cause:
     why: str
     fix: str
     command: str = ""
+    mend: str = ""
     source: str
     inferred: bool = False
 
     def to_json(self) -> dict[str, Json]:
-        """Return the row as JSON members; an empty command is left out."""
+        """Return the row as JSON members; an empty command or mend is left out."""
         members: dict[str, Json] = {
             "id": self.id,
             "leg": self.leg.value,
@@ -55,6 +57,7 @@ class Cause:
             "source": self.source,
             "inferred": self.inferred,
         }
-        if self.command:
-            members["command"] = self.command
+        for name, value in (("command", self.command), ("mend", self.mend)):
+            if value:
+                members[name] = value
         return members

@@ -78,10 +78,19 @@ class VerificationError(SkrkitError):
 
 @dataclass(kw_only=True, eq=False)
 class PolicyError(SkrkitError):
-    """A release policy whose text is malformed. A policy that says no is a value, not an error."""
+    """A release policy whose text is malformed. A policy that says no is a value, not an error.
 
+    `rule` is the stable id of what the grammar asks and the text does not do ("list-empty").
+    """
+
+    rule: str = ""
     exit_code: ClassVar[int] = 5
     kind: ClassVar[str] = "policy"
+
+    def to_json(self) -> dict[str, str]:
+        """Return the error as JSON members, with the rule that is broken where it is known."""
+        members = SkrkitError.to_json(self)
+        return {**members, "rule": self.rule} if self.rule else members
 
 
 @dataclass(kw_only=True, eq=False)

@@ -19,7 +19,9 @@ _SHELLS = ("sh", "fish", "powershell")
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command group to the command line."""
-    parser = commands.add_parser("sandbox", help="run the embedded Azure: up, status, down, reset, env, exec")
+    from skrkit.cli.sandbox_fault import add_arguments as add_fault_arguments
+
+    parser = commands.add_parser("sandbox", help="run the embedded Azure: up, status, down, reset, env, fault, exec")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     def action(name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -31,6 +33,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     up.add_argument(
         "--port", type=_port, metavar="PORT", help="the outer door's port (default: the one it had, or any)"
     )
+    up.add_argument("--seed", metavar="TEXT", help="draw all randomness from this text: for lessons, never for secrets")
+    up.add_argument("--clock", metavar="INSTANT", help="a clock that stands still, such as 2026-01-01T12:00:00Z")
     down = action("down", _down, "end the sandbox; its state stays")
     status = action("status", _status, "say what runs, where, and which VMs there are")
     reset = action("reset", _reset, "end the sandbox and remove its state: tenant, vaults, keys, VMs")
@@ -38,10 +42,12 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     env = action("env", _env, 'print what leads a shell into the sandbox: eval "$(skrkit sandbox env)"')
     env.add_argument("--vm", metavar="NAME", help="from inside this VM: its IMDS, its vTPM")
     env.add_argument("--shell", choices=_SHELLS, default="sh")
+    fault = action("fault", _fault, "switch a named fault on or off: what Azure says when that is wrong")
+    add_fault_arguments(fault)
     run = action("exec", _exec, "run any program in the sandbox")
     run.add_argument("--vm", metavar="NAME", help="from inside this VM: its IMDS, its vTPM")
     run.add_argument("command", nargs="...", metavar="-- COMMAND", help="the program and its arguments")
-    for each in (up, down, status, reset, env):
+    for each in (up, down, status, reset, env, fault):
         each.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -61,7 +67,7 @@ def _say(document: dict[str, Any], text: str, as_json: bool) -> int:
 def _up(arguments: argparse.Namespace) -> int:
     from skrkit.sandbox import process
 
-    endpoint = process.up(port=arguments.port)
+    endpoint = process.up(port=arguments.port, seed=arguments.seed, clock=arguments.clock)
     text = f"The sandbox runs. Its door is {endpoint.proxy_url}; its state is in {endpoint.home}."
     return _say({"running": True, "proxy": endpoint.proxy_url, "home": str(endpoint.home)}, text, arguments.json)
 
@@ -141,6 +147,12 @@ def _exports(variables: dict[str, str], removed: Iterable[str], shell: str) -> l
             f"set -gx {name} {shlex.quote(value)}" for name, value in variables.items()
         ]
     return [f"unset {' '.join(removed)}"] + [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
+
+
+def _fault(arguments: argparse.Namespace) -> int:
+    from skrkit.cli.sandbox_fault import fault
+
+    return fault(arguments)
 
 
 def _exec(arguments: argparse.Namespace) -> int:

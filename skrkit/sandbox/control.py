@@ -1,10 +1,13 @@
-"""The sandbox's own interface, for `skrkit sandbox`: health, status, shutdown. Needs the endpoint file's secret."""
+"""The sandbox's own interface, for `skrkit sandbox`: health, status, faults, shutdown.
+
+Needs the endpoint file's secret. What a caller did wrong is answered 409, with the members of the `UsageError`.
+"""
 
 from __future__ import annotations
 
 import hmac
 import os
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -13,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from skrkit.errors import UsageError
 from skrkit.sandbox.process import SECRET_HEADER
 from skrkit.sandbox.web import AzureError, azure_error
 
@@ -44,9 +48,11 @@ def app(world: World) -> Starlette:
                 "ca_file": str(endpoint.ca_file),
                 "version": endpoint.version,
                 "started": endpoint.started,
-                "uptime_s": int((world.now() - datetime.fromisoformat(endpoint.started)).total_seconds()),
+                "uptime_s": int((datetime.now(UTC) - datetime.fromisoformat(endpoint.started)).total_seconds()),
                 "tenant": endpoint.tenant,
                 "subscription": endpoint.subscription,
+                "seed": endpoint.seed,
+                "clock": endpoint.clock,
                 "resident_mb": resident_mb(),
                 "documents": await run_in_threadpool(_counts, world),
                 "vms": [
@@ -65,13 +71,59 @@ def app(world: World) -> Starlette:
         checked(request).stop()
         return JSONResponse({"ok": True})
 
+    async def faults(request: Request) -> Response:
+        checked(request)
+        named = request.path_params.get("name", "")
+        return JSONResponse(await run_in_threadpool(_FAULT_ROUTES[request.method, bool(named)], world, named))
+
     routes = [
         Route("/health", health),
         Route("/status", status),
         Route("/roots", roots),
+        Route("/faults", faults, methods=["GET", "DELETE"]),
+        Route("/faults/{name}", faults, methods=["PUT", "DELETE"]),
         Route("/shutdown", shutdown, methods=["POST"]),
     ]
-    return Starlette(routes=routes, exception_handlers={AzureError: azure_error})
+    return Starlette(routes=routes, exception_handlers={AzureError: azure_error, UsageError: _usage_error})
+
+
+async def _usage_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, UsageError)
+    return JSONResponse(error.to_json(), 409)
+
+
+def _list_faults(world: World, _name: str) -> dict[str, Any]:
+    from skrkit.sandbox.faults.table import all_faults
+
+    return {"faults": [fault.to_json() | {"on": world.faulty(fault.name)} for fault in all_faults()]}
+
+
+def _switch_on(world: World, name: str) -> dict[str, Any]:
+    from skrkit.sandbox.faults.table import fault_named
+
+    fault = fault_named(name)
+    world.faults.switch_on(world, fault)
+    return fault.to_json() | {"on": True}
+
+
+def _switch_off(world: World, name: str) -> dict[str, Any]:
+    from skrkit.sandbox.faults.table import fault_named
+
+    return {"found": {name: world.faults.switch_off(world, fault_named(name))}}
+
+
+def _switch_all_off(world: World, _name: str) -> dict[str, Any]:
+    return {"found": world.faults.switch_all_off(world)}
+
+
+# Method, and whether a name is in the path.
+_FAULT_ROUTES = {
+    ("GET", False): _list_faults,
+    ("HEAD", False): _list_faults,
+    ("PUT", True): _switch_on,
+    ("DELETE", True): _switch_off,
+    ("DELETE", False): _switch_all_off,
+}
 
 
 def _counts(world: World) -> dict[str, int]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from skrkit.errors import ServiceError, SkrkitError, UsageError
+from skrkit.sandbox import chance
 from skrkit.sandbox.endpoint import (
     CA_FILE,
     ENDPOINT_FILE,
@@ -36,15 +37,23 @@ SECRET_HEADER = "X-Skrkit-Secret"  # noqa: S105 - a header's name
 
 
 def control(endpoint: Endpoint, method: str, path: str, *, timeout: float = 5.0) -> dict[str, Any] | None:
-    """Return the answer of the sandbox's control interface, or None if nobody answers there."""
+    """Return the answer of the sandbox's control interface, or None if nobody answers there, or with a refusal."""
+    answer = control_answer(endpoint, method, path, timeout=timeout)
+    return answer[1] if answer is not None and answer[0] == 200 else None
+
+
+def control_answer(
+    endpoint: Endpoint, method: str, path: str, *, timeout: float = 5.0
+) -> tuple[int, dict[str, Any]] | None:
+    """Return status and body of the control interface's answer, or None if nobody answers there."""
     connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=timeout)
     try:
         headers = {"Host": CONTROL_HOST, SECRET_HEADER: endpoint.secret}
         connection.request(method, f"http://{CONTROL_HOST}{path}", headers=headers)
         response = connection.getresponse()
         body = response.read(1 << 20)
-        said = json.loads(body) if response.status == 200 else None
-        return said if isinstance(said, dict) else None
+        said = json.loads(body)
+        return (response.status, said) if isinstance(said, dict) else None
     except (OSError, http.client.HTTPException, ValueError):
         return None
     finally:
@@ -65,16 +74,21 @@ def ensure_running(home: Path | None = None) -> Endpoint:
     return up(home)
 
 
-def up(home: Path | None = None, *, port: int | None = None) -> Endpoint:
+def up(
+    home: Path | None = None, *, port: int | None = None, seed: str | None = None, clock: str | None = None
+) -> Endpoint:
     """Return the sandbox after it answers: the one that runs, or a new process. State that is there is kept.
 
     `port` asks for the outer door's port; without it, the port it had before, or any free one. Two calls at once end
-    in one process: the other one finds the lock taken. Raises `ServiceError` when it does not start, `UsageError`
-    when it runs on another port than asked for.
+    in one process: the other one finds the lock taken. `seed` and `clock` are what a new sandbox is made with, by
+    default SKRKIT_SEED and SKRKIT_CLOCK: see `skrkit.sandbox.chance`. Raises `ServiceError` when it does not start,
+    `UsageError` when it runs on another port than asked for, or was made with another seed or clock.
     """
     home = home or default_home()
+    wanted = chance.asked(seed, clock)
     found = running(home)
     if found is not None:
+        chance.refuse_other(chance.asked(found.seed, found.clock), wanted, str(home))
         if port not in (None, found.port):
             raise UsageError(
                 what="--port",
@@ -86,15 +100,16 @@ def up(home: Path | None = None, *, port: int | None = None) -> Endpoint:
         return found
     _make_home(home)
     deadline = time.monotonic() + START_TIMEOUT_S
-    process = _spawn(home, port)
+    process = _spawn(home, port, wanted)
     while time.monotonic() < deadline:
         found = running(home)
         if found is not None:
+            chance.refuse_other(chance.asked(found.seed, found.clock), wanted, str(home))  # another one's, begun just now
             return found
         code = process.poll()
         if code == ALREADY_RUNNING:  # somebody else starts one, or one that is ending has not quite ended
             time.sleep(0.1)
-            process = _spawn(home, port)
+            process = _spawn(home, port, wanted)
         elif code is not None:
             break
         time.sleep(0.02)
@@ -119,10 +134,11 @@ def _unwritable(home: Path, cause: OSError) -> SkrkitError:
     )
 
 
-def _spawn(home: Path, port: int | None) -> subprocess.Popen[bytes]:
+def _spawn(home: Path, port: int | None, wanted: chance.Asked) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", "skrkit.sandbox", "--home", str(home)]  # -P: modules are not in `home`
     if port is not None:
         command += ["--port", str(port)]
+    command += ["--seed", wanted.seed or "", "--clock", wanted.clock_text]
     detached: dict[str, Any] = {"start_new_session": True, "umask": 0o077}  # its state holds private keys
     if os.name == "nt":
         detached = {"creationflags": getattr(subprocess, "DETACHED_PROCESS", 0) | subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined,unused-ignore]

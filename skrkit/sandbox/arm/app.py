@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from skrkit.sandbox.arm import access_policies, errors, groups, keys, machines, operations, vaults
-from skrkit.sandbox.arm.call import VAULT_TYPE, VM_TYPE, Call, Handler
+from skrkit.sandbox.arm.call import VAULT_TYPE, VM_TYPE, Call, Handler, arm_lock
 from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, new_request_id
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
 
 def app(world: World) -> Starlette:
     """Return the ASGI app of Resource Manager."""
-    lock = threading.RLock()
+    lock = arm_lock(world)
     table = [(method, _pattern(path), action, handler) for method, path, action, handler in ROUTES]
 
     async def endpoint(request: Request) -> Response:

@@ -21,6 +21,12 @@ VM_TYPE = "Microsoft.Compute/virtualMachines"
 ARM_KIND = "arm"  # store documents: resource id in lower case -> the resource's body as Azure shows it
 
 
+def arm_lock(world: World) -> threading.RLock:
+    """Return the one lock under which resources are read and written back."""
+    lock: threading.RLock = world.cache.setdefault("arm-lock", threading.RLock())
+    return lock
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """A request that has passed authentication, api-version and authorisation.

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from skrkit.sandbox.world import World
+    from skrkit.wire import Json
 
 Apply: TypeAlias = Callable[["World"], dict[str, Any]]
-"""Changes the sandbox's state and returns what `undo` needs, as JSON."""
-Undo: TypeAlias = Callable[["World", dict[str, Any]], None]
+"""Changes the sandbox's state and returns what `undo` needs, as JSON. Raises `UsageError` if nothing can be changed."""
+Undo: TypeAlias = Callable[["World", dict[str, Any]], str]
+"""Puts back what is still as the fault left it, and returns a sentence that says what it found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,3 +34,20 @@ class Fault:
     attack: bool = False
     apply: Apply | None = field(default=None, repr=False)
     undo: Undo | None = field(default=None, repr=False)
+
+    @property
+    def kind(self) -> str:
+        """What it is: "state", which an operator can mend, or "behaviour", which lasts until it is switched off."""
+        return "behaviour" if self.apply is None else "state"
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fault as JSON members, for lists."""
+        return {
+            "name": self.name,
+            "group": self.group,
+            "title": self.title,
+            "does": self.does,
+            "step": self.step,
+            "kind": self.kind,
+            "attack": self.attack,
+        }

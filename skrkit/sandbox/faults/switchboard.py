@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from skrkit.errors import UsageError
@@ -31,26 +33,46 @@ class Switchboard:
 
     def switch_on(self, world: World, fault: Fault) -> None:
         """Switch a fault on; one that is on stays as it is. A change of state and its undoing are written together."""
-        if fault.name in self._on:
-            return
-        with self._store.transaction():
+        with _nobody_writes(world):
+            if fault.name in self._on:
+                return
             before = fault.apply(world) if fault.apply else {}
             self._store.put(KIND, fault.name, before)
         self._on.add(fault.name)
 
-    def switch_off(self, world: World, fault: Fault) -> None:
-        """Switch a fault off, and put back what it changed. Raises `UsageError` for one that is not on."""
-        before = self._store.get(KIND, fault.name)
-        if before is None:
-            raise UsageError(
-                what="fault",
-                where=fault.name,
-                expected="a fault that is on",
-                found=f"on are: {', '.join(self.names()) or 'none'}",
-                fix="skrkit sandbox fault --list",
-            )
-        with self._store.transaction():
-            if fault.undo:
-                fault.undo(world, before)
+    def switch_off(self, world: World, fault: Fault) -> str:
+        """Switch a fault off, put back what is still as it left it, and return a sentence that says what it found.
+
+        Raises `UsageError` for one that is not on.
+        """
+        with _nobody_writes(world):
+            before = self._store.get(KIND, fault.name)
+            if before is None:
+                raise UsageError(
+                    what="fault",
+                    where=fault.name,
+                    expected="a fault that is on",
+                    found=f"on are: {', '.join(self.names()) or 'none'}",
+                    fix="skrkit sandbox fault --list",
+                )
+            found = fault.undo(world, before) if fault.undo else "It behaves as Azure again."
             self._store.delete(KIND, fault.name)
         self._on.discard(fault.name)
+        return found
+
+    def switch_all_off(self, world: World) -> dict[str, str]:
+        """Switch every fault off, the last of the table first, and return what each found, by name."""
+        from skrkit.sandbox.faults.table import all_faults
+
+        on = [fault for fault in reversed(all_faults()) if fault.name in self._on]
+        return {fault.name: self.switch_off(world, fault) for fault in on}
+
+
+@contextmanager
+def _nobody_writes(world: World) -> Iterator[None]:
+    """Hold what resources and keys are written under, in the order in which Resource Manager takes it."""
+    from skrkit.sandbox.arm.call import arm_lock
+    from skrkit.sandbox.vault.call import vault_lock
+
+    with arm_lock(world), vault_lock(world), world.store.transaction():
+        yield

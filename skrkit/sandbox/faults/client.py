@@ -1,0 +1,58 @@
+"""Switch faults of a running sandbox on and off, from any process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from skrkit.errors import ServiceError, UsageError
+from skrkit.sandbox.process import control_answer, ensure_running
+from skrkit.wire import Json
+
+_TIMEOUT_S = 30.0  # a fault may make an RSA key
+
+
+def switch_on(name: str, *, home: Path | None = None) -> dict[str, Json]:
+    """Return the fault that was switched on, as its `to_json()`. One that is on stays as it is.
+
+    Starts the sandbox if it does not run. Raises `UsageError` for an unknown name, and for a change of state that finds
+    nothing to change.
+    """
+    return _asked("PUT", f"/faults/{quote(name, safe='')}", home)
+
+
+def switch_off(name: str, *, home: Path | None = None) -> str:
+    """Return what the fault found when it was switched off, a sentence. Raises `UsageError` for one that is not on."""
+    found: dict[str, str] = _asked("DELETE", f"/faults/{quote(name, safe='')}", home)["found"]
+    return found[name]
+
+
+def switch_all_off(*, home: Path | None = None) -> dict[str, str]:
+    """Return what each fault found when it was switched off, by name; nothing if none was on."""
+    found: dict[str, str] = _asked("DELETE", "/faults", home)["found"]
+    return found
+
+
+def listed(*, home: Path | None = None) -> list[dict[str, Json]]:
+    """Return every fault as its `to_json()`, and `on`, whether it is on."""
+    faults: list[dict[str, Json]] = _asked("GET", "/faults", home)["faults"]
+    return faults
+
+
+def _asked(method: str, path: str, home: Path | None) -> Any:
+    endpoint = ensure_running(home)
+    answer = control_answer(endpoint, method, path, timeout=_TIMEOUT_S)
+    if answer is not None and answer[0] == 200:
+        return answer[1]
+    if answer is not None and answer[1].get("error") == "UsageError":
+        names = ("what", "where", "expected", "found", "fix")
+        raise UsageError(**{name: str(answer[1].get(name, "")) for name in names})
+    raise ServiceError(
+        what="the sandbox's faults",
+        where=f"{method} {path}",
+        expected="an answer of the sandbox",
+        found="none" if answer is None else f"HTTP {answer[0]}",
+        fix="skrkit sandbox down   and try again: it may be another version's",
+        status=0 if answer is None else answer[0],
+    )

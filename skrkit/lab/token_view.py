@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from skrkit.errors import UsageError
+from skrkit.lab.countdown import count_down
 from skrkit.lab.display import SHOWN_CHARACTERS, SHOWN_ROWS, Display, text_of
 from skrkit.render.claims import NOT_RECOGNISED, claim_notes
-from skrkit.render.html import box, code, details, heading, table, text, verdict
+from skrkit.render.html import box, code, details, heading, live, table, text, verdict
 from skrkit.render.view import View, scalar, shortened, view_of
 from skrkit.token.decode import UnverifiedToken, decode_jwt
 from skrkit.token.verify import VerifiedToken
@@ -20,7 +22,8 @@ _TIMES = {"iat": "issued", "nbf": "valid from", "exp": "valid until"}
 def explore_token(token: VerifiedToken | UnverifiedToken | str | bytes, *, now: datetime | None = None) -> Display:
     """Return a display of a JWT: signature state, times, header, and its claims as a tree, each with its meaning.
 
-    `now` (aware) is what times are counted from; this machine's clock when None. Text is decoded, and not verified.
+    `now` (aware) is what times are counted from; this machine's clock when None. In a live notebook the times count on,
+    each second; what stands still says from when it is. Text is decoded, and not verified.
     Raises `ParseError` for text that is no JWT, `UsageError` for what is no token. The token itself never shows.
     """
     if isinstance(token, str | bytes):
@@ -36,16 +39,26 @@ def explore_token(token: VerifiedToken | UnverifiedToken | str | bytes, *, now: 
     moment = datetime.now(UTC) if now is None else now
     notes = claim_notes(token.fields())
     meaning: Callable[[str], str] = lambda path: notes.get(f"claims.{path}", "")  # noqa: E731 - a name for the closure
-    inner = [
-        heading(token.title, (f"{len(token.claims)} claims", f"{len(token.raw)} characters")),
-        f"<p>Signature: {_state(token)}</p>",
-        _times(token.claims, moment),
-        details("Header", _tree(dict(token.header), "", lambda _path: "")),
-        details("Claims", _tree(token.claims, "", meaning), is_open=True),
-    ]
+    top = heading(token.title, (f"{len(token.claims)} claims", f"{len(token.raw)} characters"))
+    top += f"<p>Signature: {_state(token)}</p>"
+    rest = details("Header", _tree(dict(token.header), "", lambda _path: ""))
+    rest += details("Claims", _tree(token.claims, "", meaning), is_open=True)
     view = shortened(view_of(token), rows=SHOWN_ROWS, characters=SHOWN_CHARACTERS)
     words = View(heading=view.heading, facts=view.facts, blocks=(*_time_lines(token.claims, moment), *view.blocks))
-    return Display(text_of(words), box("".join(inner)))
+    still = box(top + _times(token.claims, moment) + rest)
+    return Display(text_of(words), still, lambda: _widget(top, token.claims, moment, rest))
+
+
+def _widget(top: str, claims: Mapping[str, Json], moment: datetime, rest: str) -> Any:
+    """Return the same view as a widget, whose times count on from `moment`."""
+    import ipywidgets as widgets
+
+    ahead = moment - datetime.now(UTC)
+    draw: Callable[[], str] = lambda: live(_times(claims, datetime.now(UTC) + ahead, to_the_second=True))  # noqa: E731
+    times = widgets.HTML(value=draw())
+    if _moments(claims, moment):
+        count_down(times, draw)
+    return widgets.VBox([widgets.HTML(value=live(top)), times, widgets.HTML(value=live(rest))])
 
 
 def _state(token: VerifiedToken | UnverifiedToken) -> str:
@@ -55,33 +68,33 @@ def _state(token: VerifiedToken | UnverifiedToken) -> str:
     return f"{verdict('not-checked')} Anybody could have written these claims. verify_token() makes trust of them."
 
 
-def _moments(claims: Mapping[str, Json], now: datetime) -> list[tuple[str, str, str, str]]:
+def _moments(
+    claims: Mapping[str, Json], now: datetime, *, to_the_second: bool = False
+) -> list[tuple[str, str, str, str]]:
     found = []
     for name, words in _TIMES.items():
         value = claims.get(name)
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 33:
             at = datetime.fromtimestamp(value, UTC)
-            found.append((name, words, f"{at:%Y-%m-%d %H:%M:%S} UTC", distance((at - now).total_seconds())))
+            far = distance((at - now).total_seconds(), to_the_second=to_the_second)
+            found.append((name, words, f"{at:%Y-%m-%d %H:%M:%S} UTC", far))
     return found
 
 
-def distance(seconds: float) -> str:
-    """Return how far away a time is: "in 7 h 59 min", "12 s ago"."""
+def distance(seconds: float, *, to_the_second: bool = False) -> str:
+    """Return how far away a time is: "in 7 h 59 min", "12 s ago"; in its two largest units, or down to the second."""
     whole = int(abs(seconds))
-    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
-    if days:
-        said = f"{days} d {hours} h"
-    elif hours:
-        said = f"{hours} h {minutes} min"
-    else:
-        said = f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"
+    parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
+    first = next((place for place, (count, _) in enumerate(parts) if count), len(parts) - 1)
+    shown = parts[first:] if to_the_second else parts[first : first + 2]
+    said = " ".join(f"{count} {unit}" for count, unit in shown)
     return f"in {said}" if seconds > 0 else f"{said} ago"
 
 
-def _times(claims: Mapping[str, Json], now: datetime) -> str:
+def _times(claims: Mapping[str, Json], now: datetime, *, to_the_second: bool = False) -> str:
     rows = [
         (code(name), text(words), text(at), f"<strong>{text(far)}</strong>")
-        for name, words, at, far in _moments(claims, now)
+        for name, words, at, far in _moments(claims, now, to_the_second=to_the_second)
     ]
     return table(("claim", "", "time", f"seen from {now:%H:%M:%S} UTC"), rows) if rows else ""
 

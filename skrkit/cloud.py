@@ -7,6 +7,7 @@ a confidential VM: its managed identity, its IMDS, its vTPM. Only this file reac
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -69,6 +70,7 @@ class Cloud:
     tpm_spec: str = ""
     event_log: Path | None = None
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC), repr=False)
+    make_nonce: Callable[[], str] = field(default=lambda: secrets.token_hex(16), repr=False)
     make_credential: Callable[[dict[str, Any]], TokenCredential] = field(repr=False)
     enter_vm: Callable[[Cloud, str], Cloud] = field(repr=False)
     load_amd_roots: Callable[[], TrustRoots] = field(repr=False)

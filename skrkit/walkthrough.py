@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -167,7 +166,7 @@ class Walk:
     def _attest(self, attester: Attester, issuer: TokenIssuer, made: Collector) -> Attested:
         from skrkit.release.flow import attest
 
-        nonce = secrets.token_hex(16)
+        nonce = self.cloud.make_nonce()
         roots, now = self.cloud.amd_roots(), self.cloud.now()
         return attest(attester, issuer, nonce=nonce, amd_roots=roots, now=now, made=made)
 
@@ -179,7 +178,7 @@ class Walk:
             version=key.version,
             policy=key.policy,
             enc=enc,
-            nonce=secrets.token_hex(16),
+            nonce=self.cloud.make_nonce(),
             host=self.stage.vault_url(self.cloud).removeprefix("https://"),
             roots=self.cloud.release_roots(),
             now=self.cloud.now(),

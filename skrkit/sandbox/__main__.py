@@ -14,9 +14,11 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from skrkit.errors import SkrkitError
+from skrkit.sandbox import chance
 from skrkit.sandbox.endpoint import (
     CA_FILE,
     ENDPOINT_FILE,
@@ -38,7 +40,7 @@ _LOG = logging.getLogger("skrkit.sandbox")
 class Server:
     """One sandbox, from lock to shutdown."""
 
-    def __init__(self, home: Path, lock: ProcessLock) -> None:
+    def __init__(self, home: Path, lock: ProcessLock, asked: chance.Asked) -> None:
         from skrkit import __version__
         from skrkit.sandbox.app import HostRouter
         from skrkit.sandbox.cast import ensure_cast
@@ -52,8 +54,9 @@ class Server:
         self._lock = lock
         self._stopped = asyncio.Event()
         store = Store(home / STATE_FILE)
+        made = chance.settle(store, asked)  # before anything is drawn
         cast = ensure_cast(store, utc_now())
-        tls, silicon = TlsAuthority(store, utc_now), Silicon(store, utc_now)
+        tls, silicon = TlsAuthority(store, lambda: datetime.now(UTC)), Silicon(store, utc_now)
         machines = Machines(store, silicon, utc_now)
         self.world = World(home=home, store=store, tls=tls, silicon=silicon, machines=machines)
         self.world.cache["server"] = self
@@ -65,13 +68,15 @@ class Server:
             pid=os.getpid(),
             port=0,
             version=__version__,
-            started=utc_now().isoformat(timespec="seconds"),
+            started=datetime.now(UTC).isoformat(timespec="seconds"),
             secret=secrets.token_urlsafe(24),
             tenant=str(cast["tenant"]),
             subscription=str(cast["subscription"]),
             client_id=str(cast["client_id"]),
             client_secret=str(cast["client_secret"]),
             operator_oid=str(cast["operator_oid"]),
+            seed=made.seed or "",
+            clock=made.clock_text,
         )
 
     def stop(self) -> None:
@@ -132,6 +137,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m skrkit.sandbox")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--port", type=int)
+    parser.add_argument("--seed", default="")
+    parser.add_argument("--clock", default="")
     arguments = parser.parse_args(argv)
     lock = ProcessLock(arguments.home / LOCK_FILE)
     if not lock.acquire():
@@ -151,7 +158,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 async def _serve(arguments: argparse.Namespace, lock: ProcessLock) -> None:
-    await Server(arguments.home, lock).run(arguments.port)
+    asked = chance.asked(arguments.seed, arguments.clock)
+    await Server(arguments.home, lock, asked).run(arguments.port)
 
 
 def _log_to(path: Path) -> None:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from skrkit.sandbox import keygen
 from skrkit.sandbox.silicon import certificate_from, certificate_text, private_pem, rsa_key
 from skrkit.sandbox.store import Store
 
@@ -76,7 +77,7 @@ def _authority(
         .subject_name(_name(subject))
         .issuer_name(_name(issuer))
         .public_key(key)
-        .serial_number(x509.random_serial_number())
+        .serial_number(keygen.serial_number("vtpm-ca/serial"))
         .not_valid_before(now - _SKEW)
         .not_valid_after(now + timedelta(days=3650))
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
@@ -113,7 +114,7 @@ class VtpmAuthority:
 
     def _make(self) -> dict[str, str]:
         """Return the document. The root's key signs once and is then thrown away: nothing else will need it."""
-        root_key, issuer_key = (rsa.generate_private_key(65537, 2048) for _ in range(2))
+        root_key, issuer_key = (keygen.rsa_key(f"vtpm-ca/{which}", 2048) for which in ("root", "issuer"))
         now = self._now()
         root = _authority(ROOT_NAME, root_key.public_key(), ROOT_NAME, root_key, 1, now)
         issuer = _authority(ISSUER_NAME, issuer_key.public_key(), ROOT_NAME, root_key, 0, now)
@@ -132,7 +133,7 @@ class VtpmAuthority:
             .subject_name(_name(f"{vm_id.rsplit('-', 1)[-1].lower()}.ConfidentialVM.Azure.Microsoft"))
             .issuer_name(made.issuer.subject)
             .public_key(ak)
-            .serial_number(x509.random_serial_number())
+            .serial_number(keygen.serial_number("ak/serial"))
             .not_valid_before(now - _SKEW)
             .not_valid_after(now + LIFETIME)
             .add_extension(_usage(ca=False), critical=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-import uuid
 from datetime import datetime
 
+from skrkit.sandbox import chance
 from skrkit.sandbox.store import Document, Store
 
 
@@ -14,7 +14,8 @@ def ensure_cast(store: Store, now: datetime) -> Document:
     with store.transaction():
         cast = store.get("settings", "cast")
         if cast is None:
-            cast = {name: str(uuid.uuid4()) for name in ("tenant", "subscription", "client_id", "operator_oid")}
+            names = ("tenant", "subscription", "client_id", "operator_oid")
+            cast = {name: chance.uuid4(f"cast/{name}") for name in names}
             cast |= {"client_secret": secrets.token_urlsafe(30), "created": now.isoformat()}
             store.put("settings", "cast", cast)
     return cast

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skrkit.errors import ServiceError
+from skrkit.sandbox import chance
 from skrkit.sandbox.endpoint import Endpoint
 from skrkit.sandbox.process import control, ensure_running, running
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
     from skrkit.endorsements.roots import TrustRoots
 
+NONCE_BYTES = 16  # as `Cloud.make_nonce` has them
 _KEYGEN_TIMEOUT_S = 60.0  # two RSA-4096 keys, if nobody asked before
 
 
@@ -37,12 +40,30 @@ def sandbox_cloud(cloud: type[Any], home: Path | None) -> Any:
         tenant=endpoint.tenant,
         subscription=endpoint.subscription,
         operator=endpoint.operator_oid,
+        **_moment(endpoint),
         proxy=endpoint.proxy_url,
         ca_file=endpoint.ca_file,
         make_credential=lambda options: _operator(endpoint, options),
         enter_vm=enter,
         load_amd_roots=lambda: _roots(endpoint),
     )
+
+
+def _moment(endpoint: Endpoint) -> dict[str, Any]:
+    """Return the clock and the nonces of a sandbox that was made with a seed or a clock, for a view of it."""
+    made = chance.asked(endpoint.seed, endpoint.clock)
+    said: dict[str, Any] = {}
+    if made.clock is not None:
+        said["now"] = _of_this_program(made).now
+    if made.seed is not None:
+        said["make_nonce"] = lambda: _of_this_program(made).token_bytes("nonce", NONCE_BYTES).hex()
+    return said
+
+
+@cache
+def _of_this_program(made: chance.Asked) -> chance.Chance:
+    """Return what a program of the sandbox draws from: from the beginning in each, and never twice the same in one."""
+    return chance.Chance(asked=made, epoch="client")
 
 
 @dataclass(frozen=True, slots=True)

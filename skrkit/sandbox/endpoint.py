@@ -38,7 +38,10 @@ class VmDoor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A running sandbox. `secret` opens its control interface and is shown to nobody."""
+    """A running sandbox. `secret` opens its control interface and is shown to nobody.
+
+    `seed` and `clock` (RFC 3339) are what it was made with, "" where it has neither.
+    """
 
     home: Path
     pid: int
@@ -52,6 +55,8 @@ class Endpoint:
     secret: str = field(repr=False)
     client_secret: str = field(repr=False)
     vms: tuple[VmDoor, ...] = ()
+    seed: str = ""
+    clock: str = ""
 
     @property
     def proxy_url(self) -> str:
@@ -79,13 +84,14 @@ class Endpoint:
     def document(self) -> dict[str, Any]:
         """Return the endpoint file's JSON. It holds secrets: the file is for its owner alone."""
         return {
-            **{name: getattr(self, name) for name in _TEXTS},
+            **{name: getattr(self, name) for name in (*_TEXTS, *_MADE_WITH)},
             "pid": self.pid,
             "port": self.port,
             "vms": [{name: getattr(door, name) for name in VmDoor.__slots__} for door in self.vms],
         }
 
 
+_MADE_WITH = ("seed", "clock")
 _TEXTS = ("version", "started", "tenant", "subscription", "client_id", "operator_oid", "secret", "client_secret")
 
 
@@ -107,6 +113,7 @@ def read_endpoint(home: Path) -> Endpoint | None:
         document = json.loads((home / ENDPOINT_FILE).read_text(encoding="utf-8"))
         doors = tuple(VmDoor(**door) for door in document["vms"])
         texts = {name: str(document[name]) for name in _TEXTS}
+        texts |= {name: str(document.get(name, "")) for name in _MADE_WITH}  # a version before them wrote none
         return Endpoint(home=home, pid=int(document["pid"]), port=int(document["port"]), vms=doors, **texts)
     except (OSError, ValueError, KeyError, TypeError):  # absent, half-written by a full disk, or of another version
         return None

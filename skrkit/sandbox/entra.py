@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 import threading
-import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -29,8 +27,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from skrkit.encoding import b64url
+from skrkit.sandbox import chance, keygen
 from skrkit.sandbox.web import AzureError, azure_error, body_bytes
-from skrkit.sandbox.world import utc_now
 
 if TYPE_CHECKING:
     from skrkit.sandbox.world import World
@@ -111,7 +109,7 @@ def prepare(world: World) -> None:
 
 
 def _new_key() -> dict[str, str]:
-    key = rsa.generate_private_key(65537, 2048)
+    key = keygen.rsa_key("entra/key", 2048)
     spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
     return {"kid": b64url(hashlib.sha256(spki).digest()[:20]), "pem": pem}
@@ -143,7 +141,7 @@ def issue_token(world: World, *, principal: Principal, resource: str, lifetime_s
         "oid": principal.oid,
         "sub": principal.oid,
         "tid": principal.tid,
-        "uti": b64url(secrets.token_bytes(16)),
+        "uti": b64url(chance.token_bytes("entra/uti", 16)),
         "ver": "1.0",
     }
     if principal.mirid:
@@ -352,8 +350,8 @@ def unknown_resource(resource: str, tenant: str) -> AzureError:
 
 
 def _refused(status: int, error: str, number: int, message: str) -> AzureError:
-    trace, correlation = str(uuid.uuid4()), str(uuid.uuid4())
-    at = utc_now().strftime("%Y-%m-%d %H:%M:%SZ")
+    trace, correlation = chance.uuid4("entra/trace"), chance.uuid4("entra/correlation")
+    at = chance.utc_now().strftime("%Y-%m-%d %H:%M:%SZ")
     return AzureError(
         status,
         error,

@@ -6,7 +6,6 @@ guest reads it. Sources: guest-attestation.md sections 1, 2 and 8.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from datetime import datetime
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from skrkit.sandbox import akcert, hcl
+from skrkit.sandbox import akcert, chance, hcl
 from skrkit.sandbox.bootlog import boot_event_log
 from skrkit.sandbox.silicon import Chip, Silicon
 from skrkit.sandbox.store import Document, Store
@@ -49,7 +48,7 @@ class Identity:
     region: str
     vm_id: str
     secure_boot: bool
-    report_id: bytes = field(default_factory=lambda: os.urandom(32))
+    report_id: bytes = field(default_factory=lambda: chance.token_bytes("machine/report-id", 32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

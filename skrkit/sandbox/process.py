@@ -104,7 +104,7 @@ def up(
     while time.monotonic() < deadline:
         found = running(home)
         if found is not None:
-            chance.refuse_other(chance.asked(found.seed, found.clock), wanted, str(home))  # another one's, begun just now
+            chance.refuse_other(chance.asked(found.seed, found.clock), wanted, str(home))  # another caller's, perhaps
             return found
         code = process.poll()
         if code == ALREADY_RUNNING:  # somebody else starts one, or one that is ending has not quite ended
@@ -138,7 +138,7 @@ def _spawn(home: Path, port: int | None, wanted: chance.Asked) -> subprocess.Pop
     command = [sys.executable, "-P", "-m", "skrkit.sandbox", "--home", str(home)]  # -P: modules are not in `home`
     if port is not None:
         command += ["--port", str(port)]
-    command += ["--seed", wanted.seed or "", "--clock", wanted.clock_text]
+    command += [f"--seed={wanted.seed or ''}", f"--clock={wanted.clock_text}"]
     detached: dict[str, Any] = {"start_new_session": True, "umask": 0o077}  # its state holds private keys
     if os.name == "nt":
         detached = {"creationflags": getattr(subprocess, "DETACHED_PROCESS", 0) | subprocess.CREATE_NEW_PROCESS_GROUP}  # type: ignore[attr-defined,unused-ignore]
@@ -156,8 +156,18 @@ def _spawn(home: Path, port: int | None, wanted: chance.Asked) -> subprocess.Pop
     return process
 
 
-def _not_started(home: Path, code: int | None) -> ServiceError:
+def _not_started(home: Path, code: int | None) -> SkrkitError:
     last, _, said = _last_words(home / LOG_FILE).partition(" Fix: ")  # an error of skrkit's own has its fix with it
+    if code == UsageError.exit_code:  # a seed or a clock that its state was not made with
+        what, _, rest = last.partition(": expected ")
+        expected, _, other = rest.partition(", found ")
+        return UsageError(
+            what=what.partition(" at ")[0],
+            where=str(home),
+            expected=expected,
+            found=other.removesuffix("."),
+            fix=said,
+        )
     busy = "address already in use" in last.lower()
     fallback = "Choose another port, or leave --port out." if busy else f"Read {home / LOG_FILE}, then try again."
     return ServiceError(

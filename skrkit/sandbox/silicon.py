@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from skrkit.sandbox import chipcerts
+from skrkit.sandbox import chance, chipcerts, keygen
 from skrkit.sandbox.snpreport import TCB, SnpFields, build_snp_report
 from skrkit.sandbox.store import Document, Store
 
@@ -115,7 +114,7 @@ class Silicon:
 
     def _make_factory(self) -> Factory:
         with ThreadPoolExecutor(2) as pool:
-            ark_key, ask_key = pool.map(lambda _: rsa.generate_private_key(65537, 4096), range(2))
+            ark_key, ask_key = pool.map(lambda which: keygen.rsa_key(f"amd/{which}", 4096), ("ark", "ask"))
         now = self._now()
         ark = chipcerts.ark_certificate(ark_key, now)
         ask = chipcerts.ask_certificate(ask_key.public_key(), ark_key, ark, now)
@@ -142,8 +141,8 @@ class Silicon:
 
     def make_chip(self, *, tcb: bytes = TCB) -> Chip:
         """Return a new chip with a random id and a certified key, kept in the store. `tcb` is its REPORTED_TCB."""
-        chip_id = os.urandom(64)
-        key = ec.generate_private_key(ec.SECP384R1())
+        chip_id = chance.token_bytes("chip/id", 64)
+        key = keygen.ec_key("chip/key", ec.SECP384R1())
         vcek = self.certify(key.public_key(), chip_id=chip_id, tcb=tcb)
         document = {"tcb": tcb.hex(), "key": private_pem(key), "vcek": certificate_text(vcek)}
         self._store.put(KIND, f"chip/{chip_id.hex()}", document)

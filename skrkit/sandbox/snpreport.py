@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from skrkit.sandbox import keygen
+
 REPORT_SIZE = 1184
 SIGNED_SIZE = 672
 
@@ -80,6 +82,6 @@ def signed_part(fields: SnpFields) -> bytearray:
 def build_snp_report(fields: SnpFields, key: ec.EllipticCurvePrivateKey) -> bytes:
     """Return a signed report, 1184 bytes: ECDSA P-384 over bytes 0 to 0x29F, r and s little-endian in 72 bytes each."""
     data = signed_part(fields)
-    r, s = decode_dss_signature(key.sign(bytes(data[:SIGNED_SIZE]), ec.ECDSA(hashes.SHA384())))
+    r, s = decode_dss_signature(key.sign(bytes(data[:SIGNED_SIZE]), keygen.ecdsa(hashes.SHA384())))
     struct.pack_into("<72s72s", data, 0x2A0, r.to_bytes(72, "little"), s.to_bytes(72, "little"))
     return bytes(data)

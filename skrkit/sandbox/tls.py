@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from skrkit.sandbox import chance, keygen
 from skrkit.sandbox.store import Store
 
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -42,7 +43,10 @@ class Issued:
 
 
 class TlsAuthority:
-    """A root and an issuing authority, made once per sandbox and kept in its store. Trusted by nobody else."""
+    """A root and an issuing authority, made once per sandbox and kept in its store. Trusted by nobody else.
+
+    `now` is this computer's clock, whatever the sandbox's says.
+    """
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -62,10 +66,11 @@ class TlsAuthority:
         return self.root.public_bytes(Encoding.PEM)
 
     def _make(self) -> dict[str, str]:
-        root_key, issuing_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        root_key, issuing_key = (keygen.ec_key(f"tls/{which}", ec.SECP256R1()) for which in ("root", "issuing"))
         root_name, issuing_name = _name("skrkit sandbox root"), _name("skrkit sandbox issuing CA")
-        root = self._sign(root_name, root_key, root_name, root_key, AUTHORITY_DAYS, ca=1)
-        issuing = self._sign(issuing_name, issuing_key, root_name, root_key, AUTHORITY_DAYS, ca=0)
+        valid = chance.SPAN if chance.has_clock() else _days_from(self._now(), AUTHORITY_DAYS)
+        root = _signed(root_name, root_key, root_name, root_key, valid, ca=1)
+        issuing = _signed(issuing_name, issuing_key, root_name, root_key, valid, ca=0)
         return {
             "root": root.public_bytes(Encoding.PEM).decode("ascii"),
             "issuing": issuing.public_bytes(Encoding.PEM).decode("ascii"),
@@ -73,11 +78,21 @@ class TlsAuthority:
         }
 
     def issue(
-        self, common_name: str, names: Sequence[str], *, key: PrivateKey | None = None, days: int = LEAF_DAYS
+        self,
+        common_name: str,
+        names: Sequence[str],
+        *,
+        key: PrivateKey | None = None,
+        days: int = LEAF_DAYS,
+        now: datetime | None = None,
     ) -> Issued:
-        """Return a server certificate for DNS `names`, with its chain. `key` is a fresh P-256 one unless given."""
-        key = key or ec.generate_private_key(ec.SECP256R1())
-        leaf = self._sign(_name(common_name[:MAX_COMMON_NAME]), key, self.issuing.subject, self._key, days, names=names)
+        """Return a server certificate for DNS `names`, with its chain. `key` is a fresh P-256 one unless given.
+
+        It begins at `now`, which for TLS is this computer's time: a client's TLS knows no other clock.
+        """
+        key = key or keygen.ec_key(f"tls/{common_name}", ec.SECP256R1())
+        valid = _days_from(now or self._now(), days)
+        leaf = _signed(_name(common_name[:MAX_COMMON_NAME]), key, self.issuing.subject, self._key, valid, names=names)
         return Issued(key=key, chain=(leaf, self.issuing, self.root))
 
     def server_context(self, host: str) -> ssl.SSLContext:
@@ -89,41 +104,44 @@ class TlsAuthority:
                 del self._contexts[next(iter(self._contexts))]
             return context
 
-    def _sign(
-        self,
-        subject: x509.Name,
-        key: PrivateKey,
-        issuer: x509.Name,
-        issuer_key: PrivateKey,
-        days: int,
-        *,
-        ca: int | None = None,
-        names: Sequence[str] = (),
-    ) -> x509.Certificate:
-        now = self._now()
-        identifier = x509.SubjectKeyIdentifier.from_public_key
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _BACKDATED)
-            .not_valid_after(now + timedelta(days=days))
-            .add_extension(x509.BasicConstraints(ca=ca is not None, path_length=ca), critical=True)
-            .add_extension(_usage(ca is not None), critical=True)
-            .add_extension(identifier(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier(issuer_key.public_key())),
-                critical=False,
-            )
+
+def _days_from(now: datetime, days: int) -> tuple[datetime, datetime]:
+    return now - _BACKDATED, now + timedelta(days=days)
+
+
+def _signed(
+    subject: x509.Name,
+    key: PrivateKey,
+    issuer: x509.Name,
+    issuer_key: PrivateKey,
+    valid: tuple[datetime, datetime],
+    *,
+    ca: int | None = None,
+    names: Sequence[str] = (),
+) -> x509.Certificate:
+    identifier = x509.SubjectKeyIdentifier.from_public_key
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(keygen.serial_number(f"tls/{subject.rfc4514_string()}/serial"))
+        .not_valid_before(valid[0])
+        .not_valid_after(valid[1])
+        .add_extension(x509.BasicConstraints(ca=ca is not None, path_length=ca), critical=True)
+        .add_extension(_usage(ca is not None), critical=True)
+        .add_extension(identifier(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier(issuer_key.public_key())),
+            critical=False,
         )
-        if names:
-            alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-            builder = builder.add_extension(alternatives, critical=False).add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
-            )
-        return builder.sign(issuer_key, hashes.SHA256())
+    )
+    if names:
+        alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        builder = builder.add_extension(alternatives, critical=False).add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+        )
+    return keygen.signed(builder, issuer_key, hashes.SHA256())
 
 
 def _usage(ca: bool) -> x509.KeyUsage:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+
+from skrkit.sandbox import chance
 
 MAX_BODY_BYTES = 1 << 20
 
@@ -97,4 +98,4 @@ def host(request: Request) -> str:
 
 def new_request_id() -> str:
     """Return a fresh id for `x-ms-request-id`."""
-    return str(uuid.uuid4())
+    return chance.uuid4("http/request")

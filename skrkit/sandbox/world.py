@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from skrkit.sandbox import chance
 
 if TYPE_CHECKING:
     from skrkit.sandbox.faults.switchboard import Switchboard
@@ -20,7 +22,7 @@ REGION = "westeurope"  # where a resource is when nobody says
 
 def utc_now() -> datetime:
     """Return the time, aware, in UTC: the sandbox's clock unless a test brings its own."""
-    return datetime.now(UTC)
+    return chance.utc_now()
 
 
 @dataclass(slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import threading
-import uuid
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -13,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from skrkit.sandbox import chance
 from skrkit.sandbox.arm import access_policies, errors, groups, keys, machines, operations, vaults
 from skrkit.sandbox.arm.call import VAULT_TYPE, VM_TYPE, Call, Handler, arm_lock
 from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, new_request_id
@@ -163,7 +163,8 @@ def _headers(request: Request) -> dict[str, str]:
         "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
         "X-Content-Type-Options": "nosniff",
         "x-ms-request-id": given,
-        "x-ms-correlation-request-id": request.headers.get("x-ms-correlation-request-id") or str(uuid.uuid4()),
+        "x-ms-correlation-request-id": request.headers.get("x-ms-correlation-request-id")
+        or chance.uuid4("arm/correlation"),
     }
     client_id = request.headers.get("x-ms-client-request-id")
     if client_id and request.headers.get("x-ms-return-client-request-id", "").lower() == "true":

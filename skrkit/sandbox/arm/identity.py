@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
+from skrkit.sandbox import chance
 from skrkit.sandbox.arm import errors
 from skrkit.sandbox.arm.call import Call
 from skrkit.sandbox.arm.errors import bad_request
@@ -44,8 +44,8 @@ def apply_identity(call: Call, vm: Document, given: Any) -> None:
 
 def _new_identity(call: Call, vm: Document) -> dict[str, str]:
     principal = {
-        "oid": str(uuid.uuid4()),
-        "appid": str(uuid.uuid4()),
+        "oid": chance.uuid4("identity/oid"),
+        "appid": chance.uuid4("identity/appid"),
         "tid": call.world.tenant,
         "mirid": str(vm["id"]),
     }

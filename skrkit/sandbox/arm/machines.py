@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import uuid
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
+from skrkit.sandbox import chance
 from skrkit.sandbox.arm import errors
 from skrkit.sandbox.arm.call import ARM_KIND, VM_TYPE, Call
 from skrkit.sandbox.arm.errors import bad_request
@@ -58,7 +58,7 @@ def _created(call: Call, name: str, location: str) -> Document:
         "location": location,
         "tags": call.tags(),
         "properties": _without_secrets(given)
-        | {"vmId": str(uuid.uuid4()), "provisioningState": "Succeeded", "timeCreated": rfc3339(call.world.now())},
+        | {"vmId": chance.uuid4("arm/vm"), "provisioningState": "Succeeded", "timeCreated": rfc3339(call.world.now())},
     }
     if call.body.get("zones"):
         vm["zones"] = call.body["zones"]

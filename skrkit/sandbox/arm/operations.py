@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import datetime
 
 from starlette.responses import JSONResponse, Response
 
+from skrkit.sandbox import chance
 from skrkit.sandbox.arm.call import Call
 from skrkit.sandbox.web import AzureError
 
@@ -23,7 +23,7 @@ def finished(call: Call, *, provider: str, location: str) -> dict[str, str]:
 
     `Retry-After` is 0, so that a client polls at once.
     """
-    operation = str(uuid.uuid4())
+    operation = chance.uuid4("arm/operation")
     now = rfc3339(call.world.now())
     path = f"/subscriptions/{call.world.subscription}/providers/{provider}/locations/{location}/operations/{operation}"
     document = {"id": path, "name": operation, "status": "Succeeded", "startTime": now, "endTime": now}

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from skrkit.sandbox import keygen
 from skrkit.sandbox.silicon import certificate_from, certificate_text, private_pem, rsa_key
 from skrkit.token.providers import is_shared_provider
 from skrkit.wire import Json
@@ -58,7 +59,7 @@ def signing_key(world: World, host: str) -> SigningKey:
 
 
 def _make(world: World, host: str) -> Document:
-    key = rsa.generate_private_key(65537, 2048)
+    key = keygen.rsa_key(f"maa/{host}", 2048)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"https://{host}")])
     now = world.now()
     certificate = (
@@ -66,7 +67,7 @@ def _make(world: World, host: str) -> Document:
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(keygen.serial_number(f"maa/{host}/serial"))
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=3650))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import hashes
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from skrkit.encoding import b64url
+from skrkit.sandbox import chance
 from skrkit.sandbox.maa.keys import signing_key
 from skrkit.wire import Json
 
@@ -36,7 +36,7 @@ def sign_token(world: World, host: str, claims: dict[str, Json]) -> str:
         "exp": issued + LIFETIME_S,
         "iat": issued,
         "iss": f"https://{host}",
-        "jti": os.urandom(32).hex(),
+        "jti": chance.token_bytes("maa/jti", 32).hex(),
         "nbf": issued,
         "x-ms-ver": "1.0",
     }
@@ -52,7 +52,7 @@ def seal_token(token: str, key: rsa.RSAPublicKey) -> str:
 
     AES-256-GCM with the additional data `Transport Key`; the AES key under RSAES-PKCS1-v1_5 for the ephemeral key.
     """
-    inner, iv = os.urandom(INNER_KEY_BITS // 8), os.urandom(12)
+    inner, iv = chance.token_bytes("maa/inner-key", INNER_KEY_BITS // 8), chance.token_bytes("maa/iv", 12)
     sealed = AESGCM(inner).encrypt(iv, token.encode("ascii"), b"Transport Key")
     envelope: dict[str, Json] = {
         "AuthenticationData": _b64(sealed[-16:]),

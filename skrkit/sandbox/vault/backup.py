@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -11,20 +10,21 @@ from starlette.responses import JSONResponse, Response
 
 from skrkit.encoding import b64url, b64url_bytes
 from skrkit.errors import ParseError
+from skrkit.sandbox import chance
 from skrkit.sandbox.store import Document
 from skrkit.sandbox.vault import bundle, errors
 from skrkit.sandbox.vault.call import Call
 from skrkit.sandbox.web import AzureError
 
 KIND, KEY = "vault-backup", "key"
-NONCE_BYTES = 12
+KEY_BYTES, NONCE_BYTES = 32, 12
 
 
 def _cipher(call: Call) -> AESGCM:
     with call.lock:
         document = call.world.store.get(KIND, KEY)
         if document is None:
-            document = {"key": b64url(AESGCM.generate_key(256))}
+            document = {"key": b64url(chance.token_bytes("backup/key", KEY_BYTES))}
             call.world.store.put(KIND, KEY, document)
     return AESGCM(b64url_bytes(document["key"], what="backup key", where="/key"))
 
@@ -33,7 +33,7 @@ def backup_key(call: Call) -> Response:
     """Return the blob: nonce and AES-GCM ciphertext of the key's documents. The format is the sandbox's own."""
     named = call.keys.require_name(call.name)
     content: Document = {"named": named, "versions": list(call.keys.every_version(call.name))}
-    nonce = os.urandom(NONCE_BYTES)
+    nonce = chance.token_bytes("backup/nonce", NONCE_BYTES)
     blob = nonce + _cipher(call).encrypt(nonce, json.dumps(content).encode(), None)
     return JSONResponse({"value": b64url(blob)})
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import uuid
 from typing import Any
 
 from starlette.responses import JSONResponse, Response
 
+from skrkit.sandbox import chance
 from skrkit.sandbox.store import Document
 from skrkit.sandbox.vault import bundle, errors, material
 from skrkit.sandbox.vault.call import Call
@@ -91,7 +91,7 @@ def _add_version(
 ) -> dict[str, Any]:
     now = int(call.world.now().timestamp())
     version: Document = {
-        "version": uuid.uuid4().hex,
+        "version": chance.token_bytes("key/version", 16).hex(),
         "kty": key.kty,
         "jwk": key.jwk,
         "pem": key.pem,
@@ -193,7 +193,8 @@ def rotate_key(call: Call) -> Response:
     with call.lock:
         named, before = call.keys.require(call.name)
         version = before | {
-            "version": uuid.uuid4().hex, "jwk": fresh.jwk, "pem": fresh.pem, "created": now, "updated": now,
+            "version": chance.token_bytes("key/version", 16).hex(), "jwk": fresh.jwk, "pem": fresh.pem,
+            "created": now, "updated": now,
             "enabled": True, "nbf": None, "exp": None,
         }  # fmt: skip
         named["current"] = version["version"]

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 
 from skrkit.encoding import b64url, b64url_bytes
 from skrkit.errors import ParseError
+from skrkit.sandbox import keygen
 from skrkit.sandbox.store import Document
 from skrkit.sandbox.vault import bundle, errors
 from skrkit.sandbox.vault.call import Call
@@ -189,7 +190,7 @@ def _signed(key: PrivateKey, algorithm: str, digest: bytes, kty: str) -> bytes:
                 f'The property "value" has {len(digest)} bytes, too many for this key.'
             ) from None
     prehashed = _ec_hash(key, algorithm, digest, kty)
-    r, s = decode_dss_signature(key.sign(digest, ec.ECDSA(prehashed)))
+    r, s = decode_dss_signature(key.sign(digest, keygen.ecdsa(prehashed)))
     size = (key.key_size + 7) // 8
     return r.to_bytes(size, "big") + s.to_bytes(size, "big")
 

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from skrkit.encoding import b64url, b64url_bytes
 from skrkit.errors import ParseError
+from skrkit.sandbox import keygen
 from skrkit.sandbox.vault import errors
 
 RSA_SIZES = (2048, 3072, 4096)
@@ -58,14 +59,14 @@ def generate(kty: str, body: dict[str, Any]) -> Material:
         curve = body.get("crv") or "P-256"
         if curve not in CURVES:
             raise errors.bad_parameter(f"The property \"crv\" has the value '{curve}', which is not supported.")
-        return _material(kty, ec.generate_private_key(CURVES[curve]()))
+        return _material(kty, keygen.ec_key("key/ec", CURVES[curve]()))
     size = body.get("key_size") or 2048
     if size not in RSA_SIZES:
         raise errors.bad_parameter(f'The property "key_size" has the value {size}, which is not supported.')
     exponent = body.get("public_exponent") or 65537
     if exponent not in (3, 65537):
         raise errors.bad_parameter(f'The property "public_exponent" has the value {exponent}, which is not supported.')
-    return _material(kty, rsa.generate_private_key(exponent, int(size)))
+    return _material(kty, keygen.rsa_key("key/rsa", int(size), exponent))
 
 
 def imported(jwk: Any, *, hsm: bool) -> Material:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from skrkit.encoding import b64url
+from skrkit.sandbox import keygen
 
 if TYPE_CHECKING:
     from skrkit.sandbox.world import World
@@ -74,8 +75,8 @@ def _stored(world: World) -> Signer | None:
 
 
 def _issued(world: World) -> Signer:
-    key = rsa.generate_private_key(65537, 2048)
-    issued = world.tls.issue(NAMES[0], list(NAMES), key=key)
+    key = keygen.rsa_key("release/key", 2048)
+    issued = world.tls.issue(NAMES[0], list(NAMES), key=key, now=world.now())
     document = {
         "key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii"),
         "chain": b"".join(certificate.public_bytes(Encoding.PEM) for certificate in issued.chain).decode("ascii"),

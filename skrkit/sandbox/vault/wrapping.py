@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from skrkit.encoding import b64url
+from skrkit.sandbox import chance
 from skrkit.sandbox.vault.material import PrivateKey
 
 # `enc` of a release request -> the hash of OAEP and of its MGF1. The AES key has 256 bits in all three.
@@ -29,7 +29,7 @@ def wrapped(private: PrivateKey, kek: rsa.RSAPublicKey, enc: str) -> bytes:
     Source: PKCS#11 v3.0 section 2.1.21 (CKM_RSA_AES_KEY_WRAP); RFC 5649 for the padding.
     """
     hashed = OAEP_HASH[enc]
-    aes_key = os.urandom(AES_KEY_BYTES)
+    aes_key = chance.token_bytes("release/kek", AES_KEY_BYTES)
     first = kek.encrypt(aes_key, padding.OAEP(padding.MGF1(hashed), hashed, None))
     material = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     return first + aes_key_wrap_with_padding(aes_key, material)

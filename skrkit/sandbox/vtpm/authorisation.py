@@ -8,9 +8,9 @@ Source: TCG TPM 2.0 Library, part 1 clauses 17 and 19.
 from __future__ import annotations
 
 import hmac
-import os
 from dataclasses import dataclass
 
+from skrkit.sandbox import chance
 from skrkit.sandbox.vtpm.algorithms import digest, hmac_digest
 from skrkit.sandbox.vtpm.buffer import Reader, tpm2b, u8, u32
 from skrkit.sandbox.vtpm.codes import (
@@ -313,7 +313,7 @@ def answer(core: Core, call: Call, entries: list[Authorisation], parameters: byt
     """Return the response's parameters, encrypted if asked for, and its session area. Sessions move on."""
     for entry in entries:
         if entry.session is not None:
-            entry.session.nonce_tpm = os.urandom(len(entry.session.nonce_tpm))
+            entry.session.nonce_tpm = chance.token_bytes("vtpm/nonce", len(entry.session.nonce_tpm))
     for entry in entries:
         if entry.has(SESSION_ENCRYPT) and entry.session is not None:
             parameters = encrypt_parameter(entry.session, entry.nonce_caller, _extra(core, entry), parameters)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import os
 from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from skrkit.sandbox import chance
 from skrkit.sandbox.vtpm.algorithms import cfb, digest, digest_size, hmac_digest, kdfa
 from skrkit.sandbox.vtpm.buffer import Reader, tpm2b, u8, u16, u32
 from skrkit.sandbox.vtpm.codes import MAX_DIGEST, ST_CREATION, Alg, Rc, TpmError
@@ -96,7 +96,7 @@ def child(template: PublicArea, parent: Key, auth: bytes) -> Key:
         hierarchy=parent.hierarchy,
         qualified_name=qualified_name(area.name_alg, parent.qualified_name, area.name()),
         auth=auth,
-        seed=os.urandom(digest_size(area.name_alg)) if area.has(STORAGE) else b"",
+        seed=chance.token_bytes("vtpm/seed", digest_size(area.name_alg)) if area.has(STORAGE) else b"",
         private=private,
     )
 
@@ -163,7 +163,7 @@ def _wrapping(parent: Key, name: bytes) -> tuple[int, bytes, bytes]:
 def wrap(key: Key, parent: Key) -> bytes:
     """Return the content of the TPM2B_PRIVATE: integrity, initial vector, encrypted sensitive area."""
     alg, secret, integrity = _wrapping(parent, key.name)
-    vector = os.urandom(16)
+    vector = chance.token_bytes("vtpm/vector", 16)
     body = tpm2b(vector) + cfb(secret, vector, tpm2b(marshal_sensitive(key)), decrypt=False)
     return tpm2b(hmac_digest(alg, integrity, body, key.name)) + body
 

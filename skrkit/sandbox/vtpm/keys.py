@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from skrkit.sandbox import keygen
 from skrkit.sandbox.vtpm.algorithms import digest, digest_size, kdfa
 from skrkit.sandbox.vtpm.buffer import Reader, tpm2b, u16
 from skrkit.sandbox.vtpm.codes import SIGN, ST_CLEAR, Alg, Rc, TpmError
@@ -116,9 +117,9 @@ def generate(template: PublicArea) -> bytes:
     if template.type == Alg.RSA:
         if template.exponent not in (0, DEFAULT_EXPONENT):
             raise TpmError(Rc.RANGE)
-        key = rsa.generate_private_key(public_exponent=DEFAULT_EXPONENT, key_size=template.bits)
+        key = keygen.rsa_key("vtpm/rsa", template.bits)
     else:
-        key = ec.generate_private_key(ec.SECP256R1() if template.curve == ECC_P256 else ec.SECP384R1())
+        key = keygen.ec_key("vtpm/ec", ec.SECP256R1() if template.curve == ECC_P256 else ec.SECP384R1())
     return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 

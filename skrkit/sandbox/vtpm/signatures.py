@@ -8,6 +8,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature, encode_dss_signature
 
+from skrkit.sandbox import keygen
 from skrkit.sandbox.vtpm.algorithms import digest_size
 from skrkit.sandbox.vtpm.buffer import Reader, tpm2b, u16
 from skrkit.sandbox.vtpm.codes import MAX_RSA_BYTES, SIGN, Alg, Rc, TpmError
@@ -42,7 +43,7 @@ def sign(key: Key | None, scheme: Scheme, value: bytes) -> bytes:
     head = u16(scheme.alg) + u16(scheme.hash_alg)
     if isinstance(private, rsa.RSAPrivateKey):
         return head + tpm2b(private.sign(value, _padding(scheme), Prehashed(algorithm)))
-    r, s = decode_dss_signature(private.sign(value, ec.ECDSA(Prehashed(algorithm))))
+    r, s = decode_dss_signature(private.sign(value, keygen.ecdsa(Prehashed(algorithm))))
     size = (private.key_size + 7) // 8
     return head + tpm2b(r.to_bytes(size, "big")) + tpm2b(s.to_bytes(size, "big"))
 

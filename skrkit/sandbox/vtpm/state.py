@@ -8,12 +8,11 @@ some gets the same refusals as one whose resource manager restarted.
 from __future__ import annotations
 
 import base64
-import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from skrkit.sandbox import chance
 from skrkit.sandbox.vtpm.codes import HIERARCHIES, Rh
 from skrkit.sandbox.vtpm.keys import Key
 from skrkit.sandbox.vtpm.nv import NvIndex
@@ -56,27 +55,27 @@ class VtpmState:
     context_counter: int = 0
     context_key: bytes = field(default=b"", repr=False)
     clock_base_ms: int = 0
-    clock_since: float = field(default_factory=time.monotonic)
+    clock_since: float = field(default_factory=chance.monotonic)
 
     @classmethod
     def fresh(cls, *, banks: Sequence[str] = AZURE_BANKS) -> VtpmState:
         """Return the state of a TPM that has just been made: new seeds, no key, no index, not started."""
         return cls(
-            seeds={int(each): os.urandom(SEED_BYTES) for each in HIERARCHIES},
-            proofs={int(each): os.urandom(PROOF_BYTES) for each in HIERARCHIES},
+            seeds={int(each): chance.token_bytes("vtpm/seed", SEED_BYTES) for each in HIERARCHIES},
+            proofs={int(each): chance.token_bytes("vtpm/proof", PROOF_BYTES) for each in HIERARCHIES},
             auths={int(each): b"" for each in AUTHORITIES},
             pcrs=Pcrs.fresh(banks),
-            context_key=os.urandom(SEED_BYTES),
+            context_key=chance.token_bytes("vtpm/context", SEED_BYTES),
         )
 
     def clock_ms(self) -> int:
         """Return the TPM's clock: milliseconds that it has been powered, over all its life."""
-        return self.clock_base_ms + int((time.monotonic() - self.clock_since) * 1000)
+        return self.clock_base_ms + int((chance.monotonic() - self.clock_since) * 1000)
 
     def forget_null_hierarchy(self) -> None:
         """Give the NULL hierarchy a new seed and proof, as every TPM Reset does, and drop its keys."""
-        self.seeds[Rh.NULL] = os.urandom(SEED_BYTES)
-        self.proofs[Rh.NULL] = os.urandom(PROOF_BYTES)
+        self.seeds[Rh.NULL] = chance.token_bytes("vtpm/seed", SEED_BYTES)
+        self.proofs[Rh.NULL] = chance.token_bytes("vtpm/proof", PROOF_BYTES)
         self.primaries = {at: key for at, key in self.primaries.items() if at[0] != Rh.NULL}
 
     def to_document(self) -> dict[str, Any]:

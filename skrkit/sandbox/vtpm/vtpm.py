@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from types import MappingProxyType
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 import skrkit.sandbox.vtpm.commands  # noqa: F401 (fills the table of commands)
+from skrkit.sandbox import chance
 from skrkit.sandbox.vtpm.algorithms import digest_size
 from skrkit.sandbox.vtpm.authorisation import answer, authorise
 from skrkit.sandbox.vtpm.buffer import Reader, tpm2b, u16, u32
@@ -43,13 +47,14 @@ from skrkit.sandbox.vtpm.codes import (
 from skrkit.sandbox.vtpm.core import Core
 from skrkit.sandbox.vtpm.creation import primary
 from skrkit.sandbox.vtpm.keys import Key
-from skrkit.sandbox.vtpm.nv import blank
+from skrkit.sandbox.vtpm.nv import NvIndex, blank
 from skrkit.sandbox.vtpm.pcr import BANKS
 from skrkit.sandbox.vtpm.registry import COMMANDS, Call, Command, Role
 from skrkit.sandbox.vtpm.state import VtpmState
 from skrkit.sandbox.vtpm.structures import NvPublic, PublicArea, Scheme, Symmetric
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 AK_HANDLE = 0x81000003
 HEADER = 10
@@ -139,7 +144,7 @@ class Vtpm:
             raise ValueError(f"NV index 0x{index:08x} of {size} bytes")
         public = NvPublic(index=index, name_alg=int(Alg.SHA256), attributes=attributes, policy=b"", size=size)
         with self._lock:
-            self._core.state.nv[index] = blank(public, os.urandom(8))
+            self._core.state.nv[index] = blank(public, chance.token_bytes("vtpm/index", 8))
             self._core.dirty = True
 
     def platform_nv_write(self, index: int, data: bytes) -> None:
@@ -177,6 +182,38 @@ class Vtpm:
     def _ek(self) -> Key:
         return primary(self._core, int(Rh.ENDORSEMENT), EK_TEMPLATE)
 
+    @contextmanager
+    def standing_in(
+        self, *, nv: Mapping[int, NvIndex | None] = MappingProxyType({}), keys: Mapping[int, Key] = MappingProxyType({})
+    ) -> Iterator[None]:
+        """Answer, inside, as if these NV indexes (None: not defined) and persistent keys were this TPM's own.
+
+        What a command inside writes to them is forgotten. For faults alone.
+        """
+        with self._lock:
+            state = self._core.state
+            before = dict(state.nv), dict(state.persistent)
+            state.nv.update({index: held for index, held in nv.items() if held is not None})
+            for index in (index for index, held in nv.items() if held is None):
+                state.nv.pop(index, None)
+            state.persistent.update(keys)
+            try:
+                yield
+            finally:
+                _put_back(state.nv, before[0], nv)
+                _put_back(state.persistent, before[1], keys)
+
+    def other_attestation_key(self) -> Key:
+        """Return another key of the AK's template than the AK, made on the first call: no report vouches for it."""
+        with self._lock:
+            return primary(self._core, int(Rh.ENDORSEMENT), replace(AK_TEMPLATE, unique=b"\x01" + bytes(255)))
+
+    def nv_holding(self, index: int, data: bytes) -> NvIndex:
+        """Return the NV index as it would be with this content, padded with zeros. Raises `LookupError` for none."""
+        with self._lock:
+            held = self._core.state.nv[index]
+        return replace(held, data=bytearray(data.ljust(held.public.size, b"\0")))
+
     def ak_private_key(self) -> rsa.RSAPrivateKey:
         """Return the attestation key itself. Raises `LookupError` before `create_ak`."""
         key = self._core.state.persistent.get(AK_HANDLE)
@@ -194,6 +231,13 @@ class Vtpm:
             public = self._ek().public_key
         assert isinstance(public, rsa.RSAPublicKey)
         return public
+
+
+def _put_back(held: dict[int, T], before: Mapping[int, T], places: Iterable[int]) -> None:
+    for place in places:
+        held.pop(place, None)
+        if place in before:
+            held[place] = before[place]
 
 
 def _execute(core: Core, data: bytes) -> bytes:

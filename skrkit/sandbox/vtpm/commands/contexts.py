@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from skrkit.sandbox import chance
 from skrkit.sandbox.vtpm.algorithms import hmac_digest
 from skrkit.sandbox.vtpm.buffer import Reader, tpm2b, u32, u64
 from skrkit.sandbox.vtpm.codes import (
@@ -66,7 +66,7 @@ def _seal(core: Core, handle: int, hierarchy: int, document: dict[str, object]) 
     core.state.context_counter += 1
     core.dirty = True
     clear = SavedContext(sequence=core.state.context_counter, handle=handle, hierarchy=hierarchy, blob=b"")
-    nonce = os.urandom(NONCE_BYTES)
+    nonce = chance.token_bytes("vtpm/context-nonce", NONCE_BYTES)
     text = json.dumps(document, separators=(",", ":")).encode()
     blob = nonce + _cipher(core, clear).encrypt(nonce, text, clear.label())
     return SavedContext(sequence=clear.sequence, handle=handle, hierarchy=hierarchy, blob=blob)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
+from skrkit.sandbox import chance
 from skrkit.sandbox.vtpm.algorithms import digest_size
 from skrkit.sandbox.vtpm.buffer import Reader, tpm2b, u8, u32, u64
 from skrkit.sandbox.vtpm.codes import CONTEXT_HASH_ALG, MAX_DIGEST, Cc, Rc, TpmError, parameter_error
@@ -59,7 +58,7 @@ def get_test_result(core: Core) -> Reply:
 @command(Cc.GetRandom, Reader.u16, answer_sized=True)
 def get_random(core: Core, count: int) -> Reply:
     """TPM2_GetRandom: at most one digest's worth, whatever is asked for."""
-    return Reply(parameters=tpm2b(os.urandom(min(count, MAX_DIGEST))))
+    return Reply(parameters=tpm2b(chance.token_bytes("vtpm/random", min(count, MAX_DIGEST))))
 
 
 @command(Cc.StirRandom, lambda reader: reader.sized(MAX_STIR), first_sized=True)

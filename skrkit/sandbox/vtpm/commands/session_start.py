@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from skrkit.sandbox import chance
 from skrkit.sandbox.vtpm.algorithms import digest_size, kdfa
 from skrkit.sandbox.vtpm.buffer import Reader, tpm2b
 from skrkit.sandbox.vtpm.codes import (
@@ -69,7 +68,7 @@ def start_auth_session(
     if symmetric.alg == Alg.AES and symmetric.mode != Alg.CFB:
         raise parameter_error(4, Rc.MODE)
     core.sessions.check_room()
-    nonce_tpm = os.urandom(len(nonce_caller))
+    nonce_tpm = chance.token_bytes("vtpm/nonce", len(nonce_caller))
     bound_value = b"" if bind == Rh.NULL else core.auth_value(bind)
     key = b""
     if bind != Rh.NULL or salt:

@@ -12,8 +12,23 @@ if TYPE_CHECKING:
 
 Apply: TypeAlias = Callable[["World"], dict[str, Any]]
 """Changes the sandbox's state and returns what `undo` needs, as JSON. Raises `UsageError` if nothing can be changed."""
-Undo: TypeAlias = Callable[["World", dict[str, Any]], str]
-"""Puts back what is still as the fault left it, and returns a sentence that says what it found."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undone:
+    """What switching a fault off put back, and what it left alone because somebody changed it since, and how."""
+
+    put_back: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return both as sentences."""
+        said = [f"Put back: {', '.join(self.put_back)}."] if self.put_back else []
+        said += [f"Left as it is: {', '.join(self.left)}."] if self.left else []
+        return " ".join(said) or "It behaves as Azure again."
+
+
+Undo: TypeAlias = Callable[["World", dict[str, Any]], Undone]
+"""Puts back what is still as the fault left it: what an operator mended in the meantime stays mended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from skrkit.errors import UsageError
-from skrkit.sandbox.faults.fault import Fault
+from skrkit.sandbox.faults.fault import Fault, Undone
 
 if TYPE_CHECKING:
     from skrkit.sandbox.store import Store
@@ -36,36 +36,59 @@ class Switchboard:
         with _nobody_writes(world):
             if fault.name in self._on:
                 return
-            before = fault.apply(world) if fault.apply else {}
-            self._store.put(KIND, fault.name, before)
+            self._apply(world, fault, 1 + max(self._orders().values(), default=0))
         self._on.add(fault.name)
 
     def switch_off(self, world: World, fault: Fault) -> str:
         """Switch a fault off, put back what is still as it left it, and return a sentence that says what it found.
 
+        Changes of state that came later are taken back for that moment, and made again where they were still there.
         Raises `UsageError` for one that is not on.
         """
+        from skrkit.sandbox.faults.table import fault_named
+
         with _nobody_writes(world):
-            before = self._store.get(KIND, fault.name)
-            if before is None:
-                raise UsageError(
-                    what="fault",
-                    where=fault.name,
-                    expected="a fault that is on",
-                    found=f"on are: {', '.join(self.names()) or 'none'}",
-                    fix="skrkit sandbox fault --list",
-                )
-            found = fault.undo(world, before) if fault.undo else "It behaves as Azure again."
+            orders = self._orders()
+            if fault.name not in orders:
+                raise self._not_on(fault.name)
+            later = [name for name, order in orders.items() if order > orders[fault.name]]
+            later.sort(key=orders.__getitem__, reverse=True)
+            above = [fault_named(name) for name in later] if fault.undo else []
+            again = [each for each in above if self._undo(world, each).put_back]
+            undone = self._undo(world, fault)
             self._store.delete(KIND, fault.name)
+            for each in reversed(again):
+                self._apply(world, each, orders[each.name])
         self._on.discard(fault.name)
-        return found
+        return str(undone)
 
     def switch_all_off(self, world: World) -> dict[str, str]:
-        """Switch every fault off, the last of the table first, and return what each found, by name."""
-        from skrkit.sandbox.faults.table import all_faults
+        """Switch every fault off, the last one first, and return what each found, by name."""
+        from skrkit.sandbox.faults.table import fault_named
 
-        on = [fault for fault in reversed(all_faults()) if fault.name in self._on]
-        return {fault.name: self.switch_off(world, fault) for fault in on}
+        orders = self._orders()
+        last_first = sorted(orders, key=orders.__getitem__, reverse=True)
+        return {name: self.switch_off(world, fault_named(name)) for name in last_first}
+
+    def _orders(self) -> dict[str, int]:
+        return {name: int(document["order"]) for name, document in self._store.list(KIND)}
+
+    def _apply(self, world: World, fault: Fault, order: int) -> None:
+        before = fault.apply(world) if fault.apply else {}
+        self._store.put(KIND, fault.name, {"order": order, "before": before})
+
+    def _undo(self, world: World, fault: Fault) -> Undone:
+        document = self._store.get(KIND, fault.name)
+        return fault.undo(world, document["before"]) if fault.undo and document else Undone()
+
+    def _not_on(self, name: str) -> UsageError:
+        return UsageError(
+            what="fault",
+            where=name,
+            expected="a fault that is on",
+            found=f"on are: {', '.join(self.names()) or 'none'}",
+            fix="skrkit sandbox fault --list",
+        )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -56,7 +56,9 @@ class Cloud:
     """One world, from one place in it. Made by `connect`, `Cloud.azure` or `Cloud.sandbox`, and by `enter`.
 
     `vm` is the machine whose inside this is, or None outside. `operator` is the object id of who prepares the keys.
-    `tpm_spec` is what `open_transport` takes.
+    `tpm_spec` is what `open_transport` takes. `settings` go to every azure-core client ("retry_total"), and
+    `make_transport` makes its transport out of the options, where a client brings none of its own. `now` is the
+    world's clock, and `make_nonce` gives 32 random hex characters: a sandbox with a clock and a seed has its own.
     """
 
     world: World
@@ -69,6 +71,8 @@ class Cloud:
     ca_file: Path | None = None
     tpm_spec: str = ""
     event_log: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    make_transport: Callable[[dict[str, Any]], HttpTransport[Any, Any]] | None = field(default=None, repr=False)
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC), repr=False)
     make_nonce: Callable[[], str] = field(default=lambda: secrets.token_hex(16), repr=False)
     make_credential: Callable[[dict[str, Any]], TokenCredential] = field(repr=False)
@@ -111,9 +115,14 @@ class Cloud:
         """Return a credential of the operator, or of the VM's managed identity inside one."""
         return self.make_credential(self.client_options(transport))
 
-    def client_options(self, transport: HttpTransport[Any, Any] | None = None) -> dict[str, Any]:
-        """Return the keyword arguments that direct any azure-core client into this world; none for Azure itself."""
-        options: dict[str, Any] = self.transport_options()
+    def client_options(self, transport: HttpTransport[Any, Any] | None = None, **more: Any) -> dict[str, Any]:
+        """Return the keyword arguments that direct any azure-core client into this world; none for Azure itself.
+
+        `more` are the client's own, and win.
+        """
+        options: dict[str, Any] = {**self.transport_options(), **self.settings, **more}
+        if transport is None and self.make_transport is not None:
+            transport = self.make_transport(options)
         if transport is not None:
             options["transport"] = transport
         if self.proxy:

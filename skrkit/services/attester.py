@@ -77,7 +77,7 @@ class Attester:
         Raises `ServiceError` naming the TPM command or the request that failed.
         """
         tpm = self.tpm
-        _check_paravisor(tpm)
+        check_paravisor(tpm)
         write_user_data(tpm, user_data)
         hcl_report = tpm.nv_read(HCL_REPORT_INDEX)  # reading at offset 0 makes the paravisor build it anew
         certificates = fetch_thim_certificates(self.cloud)
@@ -121,7 +121,7 @@ class Attester:
         return self.tpm.rsa_decrypt(self._key.handle, ciphertext, scheme=scheme, pcrs=self.pcrs)
 
 
-def _check_paravisor(tpm: Tpm) -> None:
+def check_paravisor(tpm: Tpm) -> None:
     """Return nothing if this TPM has an HCL report. Else `UsageError`, before anything is written to it."""
     try:
         tpm.nv_read_public(HCL_REPORT_INDEX)

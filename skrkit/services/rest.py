@@ -28,10 +28,10 @@ class RestClient:
         from azure.core import PipelineClient
         from azure.core.pipeline.policies import ProxyPolicy, RequestIdPolicy, RetryPolicy, UserAgentPolicy
 
-        options = cloud.client_options()
+        wanted: dict[str, Any] = {"connection_timeout": TIMEOUT_S, "read_timeout": TIMEOUT_S, **cloud.settings}
         if link_local:
-            options["use_env_settings"] = False
-        options |= {"connection_timeout": LINK_LOCAL_TIMEOUT_S if link_local else TIMEOUT_S, "read_timeout": TIMEOUT_S}
+            wanted |= {"use_env_settings": False, "connection_timeout": LINK_LOCAL_TIMEOUT_S}
+        options = cloud.client_options(**wanted)
         # PipelineClient's own list has no ProxyPolicy: without it a proxy option is dropped, and requests go astray.
         policies = [RequestIdPolicy(), UserAgentPolicy("skrkit"), RetryPolicy(**options), ProxyPolicy(**options)]
         self._client: PipelineClient[Any, Any] = PipelineClient("", policies=policies, **options)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from azure.core import PipelineClient
+from azure.core.exceptions import HttpResponseError, ServiceRequestError
 from azure.core.rest import HttpRequest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skrkit.services.recording import HttpExchange, RecordingTransport, digest, shown_body, shown_headers
-from tests.services.answering import answering
+from skrkit.services.recording import HttpExchange, RecordingTransport, digest, recorded, shown_body, shown_headers
+from skrkit.services.rest import RestClient
+from tests.services.answering import answering, plain_cloud
 
 SECRET = "s3cr3t-bearer-which-nobody-may-see"
 NAMES = (
@@ -99,6 +102,47 @@ def test_what_a_client_really_sent_is_recorded_without_its_secrets() -> None:
     assert shown["request"]["line"] == f"POST {server.url}/x"
     assert shown["request"]["body"] == {"target": digest(SECRET), "enc": "e"}
     assert (shown["response"]["status"], shown["response"]["body"]) == (200, {"access_token": digest(SECRET), "ok": 1})
+
+
+def _asked_by_a_stream(server_url: str, record: Any) -> bytes:
+    cloud = recorded(plain_cloud(), record)
+    with RestClient(cloud) as client:
+        return client.send("GET", f"{server_url}/y")
+
+
+def test_of_a_streamed_answer_the_reader_gets_the_body_and_the_record_says_so() -> None:
+    seen: list[HttpExchange] = []
+    with answering(200, b'{"a": 1}', Retry_After="7") as server:
+        assert _asked_by_a_stream(server.url, seen.append) == b'{"a": 1}'
+    assert [(one.status, one.response_body) for one in seen] == [(200, "<a stream, not kept>")]
+    assert seen[0].response_headers["Retry-After"] == "7"
+
+
+def test_a_refusal_that_is_no_json_is_kept_as_text_without_its_tokens() -> None:
+    seen: list[HttpExchange] = []
+    token = "eyJhbGciOiJSUzI1NiJ9.eyJvaWQiOiJ4In0.c2ln"
+    page = f"<html>Blocked by the proxy {token}</html>".encode() + b"x" * 9000
+    with answering(403, page, Content_Type="text/html", Via="1.1 corp") as server, pytest.raises(HttpResponseError):
+        _asked_by_a_stream(server.url, seen.append)
+    (exchange,) = seen
+    assert str(exchange.response_body).startswith(f"<html>Blocked by the proxy {digest(token)}</html>")
+    assert len(str(exchange.response_body)) == 2000
+    assert exchange.response_headers["Via"] == "1.1 corp"
+
+
+def test_a_request_without_an_answer_is_recorded_with_its_reason() -> None:
+    seen: list[HttpExchange] = []
+    with answering() as server:
+        url = server.url
+    cloud = replace(plain_cloud(), settings={"retry_total": 0})
+    with pytest.raises(ServiceRequestError), RestClient(recorded(cloud, seen.append)) as client:
+        client.send("GET", f"{url}/z")  # nobody listens there any more
+    (exchange,) = seen
+    assert (exchange.status, exchange.url) == (0, f"{url}/z")
+    assert exchange.error.startswith("ServiceRequestError: ")
+    shown = exchange.to_json()["response"]
+    assert isinstance(shown, dict)
+    assert shown["error"] == exchange.error
 
 
 def test_a_digest_tells_two_secrets_apart_and_holds_neither() -> None:

@@ -1,0 +1,393 @@
+"""A live case: step 4 walked once, whatever fails, and everything around it that can be read."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from skrkit.diagnosis.case import Case, Exchange
+from skrkit.encoding import b64url_bytes
+from skrkit.errors import ServiceError, SkrkitError
+
+if TYPE_CHECKING:
+    from skrkit.cloud import Cloud, Endpoints
+    from skrkit.policy.model import ReleasePolicy
+    from skrkit.provision.stage import Stage
+    from skrkit.release.ports import CollectedEvidence, Issued, RsaScheme
+    from skrkit.services.attester import Attester
+    from skrkit.services.maa import GuestAttestation
+    from skrkit.services.recording import HttpExchange
+    from skrkit.token.jwks import Jwks
+    from skrkit.token.verify import VerifiedToken
+    from skrkit.wire import Json
+
+AT_ONCE: Mapping[str, Any] = {"retry_total": 0, "connection_timeout": 10, "read_timeout": 30}
+"""Settings of clients that are to say what a service says now, and not whether it would come round in a while."""
+MAX_TEXT = 2_048  # of one text in a recorded body; evidence stands in the case by itself
+REMEMBERED = 64  # exchanges: a walk has about ten
+
+
+def gather_case(cloud: Cloud, stage: Stage, *, release: bool = True) -> Case:
+    """Return what one walk through step 4 shows, with the error that ended it, if one did.
+
+    `cloud` is the operator's, or this machine's in Azure. The walk takes the legs in the order of a release: vTPM,
+    identity, attestation, release, unwrapping; its exchanges are recorded, and the last is the one that failed, if it
+    was one. What stands around it (the VM, the vault and the key as their owner sees them) is read first, and left
+    out where this side may not read it. `release` False ends the walk with the attestation. Never raises one of the
+    six errors: it is the case's `error`.
+    """
+    known = _Known(cloud=replace(cloud, settings=AT_ONCE), stage=stage)
+    known.around()
+    try:
+        known.walk(release=release)
+    except SkrkitError as error:
+        known.error = error_members(error)
+    known.keys_of_authority()
+    return known.case()
+
+
+def error_members(error: SkrkitError) -> dict[str, Json]:
+    """Return an error as a case keeps it: its JSON members, for a service's error with status and code."""
+    members: dict[str, Json] = dict(error.to_json())
+    if isinstance(error, ServiceError):
+        members |= {"status": error.status, "code": error.code}
+    return members
+
+
+def service_of(url: str, endpoints: Endpoints) -> str:
+    """Return which service an address belongs to: "imds", "entra", "arm", "vault", "maa", "kds", or an empty text."""
+    host = urlsplit(url).hostname or ""
+    exact = {
+        urlsplit(endpoints.imds).hostname: "imds",
+        endpoints.login: "entra",
+        endpoints.management: "arm",
+        "kdsintf.amd.com": "kds",
+    }
+    if host in exact:
+        return exact[host]
+    if host.endswith(f".{endpoints.vault_suffix}"):
+        return "vault"
+    return "maa" if host.endswith(f".{endpoints.attest_suffix}") else ""
+
+
+def exchange_of(seen: HttpExchange, endpoints: Endpoints) -> Exchange:
+    """Return a recorded exchange as a case keeps it: long texts, which are evidence, by their digest."""
+    return Exchange(
+        service=service_of(seen.url, endpoints),
+        method=seen.method,
+        url=seen.url,
+        request_headers=seen.headers,
+        request_body=_shortened(seen.body),
+        status=seen.status,
+        response_headers=seen.response_headers,
+        response_body=_shortened(seen.response_body),
+        error=seen.error,
+    )
+
+
+def _shortened(value: Json) -> Json:
+    from skrkit.services.recording import digest
+
+    if isinstance(value, dict):
+        return {name: _shortened(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_shortened(member) for member in value]
+    return digest(value) if isinstance(value, str) and len(value) > MAX_TEXT else value
+
+
+def evidence_files(collected: CollectedEvidence) -> dict[str, bytes]:
+    """Return collected evidence by the names of a case; PCR values as a JSON object from number to hex."""
+    files = {
+        "hcl-report": collected.hcl_report,
+        "vcek": collected.certificates["vcekCert"].encode(),
+        "chain": collected.certificates["certificateChain"].encode(),
+        "ak-certificate": collected.ak_certificate,
+        "ak-public": collected.ak_public,
+        "quote": collected.quote,
+        "quote-signature": collected.quote_signature,
+        "pcrs": pcrs_json(collected.pcrs),
+        "event-log": collected.event_log,
+        "key-public": collected.key_public,
+        "key-certify": collected.key_certify,
+        "key-certify-signature": collected.key_certify_signature,
+    }
+    return {name: data for name, data in files.items() if data}
+
+
+def pcrs_json(pcrs: Mapping[int, bytes]) -> bytes:
+    """Return PCR values as `skrkit verify --pcrs` reads them: a JSON object from number to hex."""
+    return json.dumps({str(index): value.hex() for index, value in sorted(pcrs.items())}).encode()
+
+
+def evidence_by_piece(attester: Attester) -> dict[str, bytes]:
+    """Return what can be read of the evidence, piece by piece, where collecting it as a whole has failed."""
+    from skrkit.services.attester import AK_CERTIFICATE_INDEX, AK_HANDLE, HCL_REPORT_INDEX
+    from skrkit.services.imds import fetch_thim_certificates
+
+    files: dict[str, bytes] = {}
+    tpm, cloud = attester.tpm, attester.cloud
+    with suppress(SkrkitError):
+        files["hcl-report"] = tpm.nv_read(HCL_REPORT_INDEX)
+    with suppress(SkrkitError):
+        files["ak-certificate"] = tpm.nv_read(AK_CERTIFICATE_INDEX)
+    with suppress(SkrkitError):
+        files["ak-public"] = tpm.read_public(AK_HANDLE).marshal()
+    with suppress(SkrkitError):
+        files["pcrs"] = pcrs_json(tpm.pcr_read(attester.pcrs))
+    with suppress(SkrkitError):
+        files["quote"], files["quote-signature"] = tpm.quote(AK_HANDLE, attester.pcrs)
+    with suppress(SkrkitError):
+        files["event-log"] = cloud.read_event_log()
+    with suppress(SkrkitError):
+        certificates = fetch_thim_certificates(cloud)
+        files["vcek"] = certificates["vcekCert"].encode()
+        files["chain"] = certificates["certificateChain"].encode()
+    return {name: data for name, data in files.items() if data}
+
+
+@dataclass(slots=True, kw_only=True)
+class KeptIssuer:
+    """An issuer that keeps what it answered, so that a token that does not verify can still be looked at."""
+
+    inner: GuestAttestation
+    issued: Issued | None = None
+
+    @property
+    def issuer(self) -> str:
+        """The provider's base URL."""
+        return self.inner.issuer
+
+    def attest(self, evidence: CollectedEvidence, *, nonce: str) -> Issued:
+        """Return the provider's answer, kept."""
+        self.issued = self.inner.attest(evidence, nonce=nonce)
+        return self.issued
+
+    def signing_keys(self, *, fresh: bool = False) -> Jwks:
+        """Return the provider's keys."""
+        return self.inner.signing_keys(fresh=fresh)
+
+
+@dataclass(slots=True, kw_only=True)
+class KeptSource:
+    """An evidence source that keeps what it collected."""
+
+    inner: Attester
+    collected: CollectedEvidence | None = None
+
+    def collect(self, *, user_data: bytes) -> CollectedEvidence:
+        """Return fresh evidence, kept."""
+        self.collected = self.inner.collect(user_data=user_data)
+        return self.collected
+
+    def decrypt(self, ciphertext: bytes, scheme: RsaScheme) -> bytes:
+        """Return what the ephemeral key decrypts."""
+        return self.inner.decrypt(ciphertext, scheme)
+
+
+def raw_token(source: KeptSource, issuer: KeptIssuer) -> bytes:
+    """Return the token that the provider sent, verified or not; empty where there is none, or its envelope is shut."""
+    from skrkit.token.envelope import open_envelope
+
+    if issuer.issued is None:
+        return b""
+    if issuer.issued.token is not None:
+        return issuer.issued.token.raw
+    with suppress(SkrkitError):
+        assert issuer.issued.envelope is not None, "an issuer answers with a token or an envelope"
+        return open_envelope(issuer.issued.envelope, lambda sealed: source.decrypt(sealed, "rsaes")).encode()
+    return b""
+
+
+def policy_text(bundle: Mapping[str, Json]) -> bytes:
+    """Return the release policy in a key bundle as text; empty where there is none, or it does not decode."""
+    stored = bundle.get("release_policy")
+    data = stored.get("data") if isinstance(stored, dict) else None
+    if isinstance(data, str):
+        with suppress(SkrkitError):
+            return b64url_bytes(data, what="release policy", where="/release_policy/data")
+    return b""
+
+
+def version_of(bundle: Mapping[str, Json]) -> str:
+    """Return the version that a key bundle is of, the last part of its kid; empty where there is none."""
+    key = bundle.get("key")
+    kid = str(key.get("kid") or "") if isinstance(key, dict) else ""
+    parts = urlsplit(kid).path.strip("/").split("/")
+    return parts[2] if len(parts) == 3 else ""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Known:
+    """What is known so far. Each part is filled in by who reads it."""
+
+    cloud: Cloud
+    stage: Stage
+    at: datetime = field(init=False)
+    error: dict[str, Json] = field(default_factory=dict)
+    exchanges: list[HttpExchange] = field(default_factory=list)
+    access_token: dict[str, Json] = field(default_factory=dict)
+    token: bytes = field(default=b"", repr=False)
+    jwks: bytes = b""
+    key: dict[str, Json] = field(default_factory=dict)
+    vault: dict[str, Json] = field(default_factory=dict)
+    vm: dict[str, Json] = field(default_factory=dict)
+    instance: dict[str, Json] = field(default_factory=dict)
+    evidence: dict[str, bytes] = field(default_factory=dict, repr=False)
+    asked: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.at = self.cloud.now()
+
+    def around(self) -> None:
+        """Read what the operator may read: the VM, the vault, the key. What may not be read stays unknown."""
+        from skrkit.services.reader import Reader
+
+        stage, cloud = self.stage, self.cloud
+        with Reader(cloud) as reader:
+            with suppress(SkrkitError):
+                self.vm = reader.vm(stage.vm_id(cloud))
+            with suppress(SkrkitError):
+                self.vault = reader.vault(stage.vault_id(cloud))
+            with suppress(SkrkitError):
+                self.key = reader.key(stage.vault_url(cloud), stage.key)
+
+    def walk(self, *, release: bool) -> None:
+        """Walk step 4 as the VM. Raises what its steps raise."""
+        from skrkit.services.attester import Attester, check_paravisor
+        from skrkit.services.imds import fetch_instance
+        from skrkit.services.maa import GuestAttestation, provider_url
+        from skrkit.services.recording import recorded
+        from skrkit.services.rest import RestClient
+
+        stage = self.stage
+        identity = self.vm.get("identity")
+        self.asked = {
+            "vault": stage.vault,
+            "key": stage.key,
+            "resource_group": stage.resource_group,
+            "vm": stage.vm,
+            "object_id": str(identity.get("principalId") or "") if isinstance(identity, dict) else "",
+        }
+        unheard = self.cloud.enter(stage.vm)
+        inside = recorded(unheard, self._record)
+        with Attester(inside) as attester, RestClient(inside) as rest:
+            check_paravisor(attester.tpm)
+            with suppress(SkrkitError):
+                compute = fetch_instance(unheard).get("compute")
+                self.instance = compute if isinstance(compute, dict) else {}
+            self._sign_in(inside)
+            source = KeptSource(inner=attester)
+            issuer = KeptIssuer(inner=GuestAttestation(client=rest, issuer=provider_url(stage.attestation)))
+            with self._kept(source, issuer, unheard):
+                verified = self._attest(source, issuer)
+            if release:
+                self._release(source, inside, verified)
+
+    def _record(self, seen: HttpExchange) -> None:
+        if len(self.exchanges) < REMEMBERED:
+            self.exchanges.append(seen)
+
+    def _sign_in(self, inside: Cloud) -> None:
+        """Ask for the token that the vault will be asked with, and keep its claims."""
+        from skrkit.services.azure_errors import azure_call
+        from skrkit.token.decode import decode_jwt
+
+        with azure_call("access token of the VM"):
+            token = inside.credential().get_token(f"https://{inside.endpoints.vault_suffix}/.default").token
+        self.access_token = decode_jwt(token).claims
+        self.asked["object_id"] = str(self.access_token.get("oid") or self.asked["object_id"])
+
+    def _attest(self, source: KeptSource, issuer: KeptIssuer) -> VerifiedToken:
+        from skrkit.artefact import Collector
+        from skrkit.release.flow import attest
+
+        nonce = self.asked["nonce"] = secrets.token_hex(16)
+        roots, now = self.cloud.amd_roots(), self.cloud.now()
+        return attest(source, issuer, nonce=nonce, amd_roots=roots, now=now, made=Collector(4)).token
+
+    @contextmanager
+    def _kept(self, source: KeptSource, issuer: KeptIssuer, unheard: Cloud) -> Iterator[None]:
+        """Keep evidence and token, however the block ends."""
+        try:
+            yield
+        finally:
+            if source.collected is not None:
+                self.evidence = evidence_files(source.collected)
+            else:
+                source.inner.cloud, heard = unheard, source.inner.cloud  # what failed last stays the last one recorded
+                self.evidence = evidence_by_piece(source.inner)
+                source.inner.cloud = heard
+            self.token = raw_token(source, issuer)
+
+    def _release(self, source: KeptSource, inside: Cloud, token: VerifiedToken) -> None:
+        from skrkit.release.flow import Terms, open_release, request_release
+        from skrkit.release.request import Enc
+        from skrkit.services.recording import recorded
+        from skrkit.services.vault import Vault, key_client
+
+        stage, enc = self.stage, Enc.RSA_AES_KEY_WRAP_256
+        url = stage.vault_url(self.cloud)
+        terms = Terms(
+            key=stage.key,
+            version=version_of(self.key),
+            policy=self._policy(),
+            enc=enc,
+            nonce=secrets.token_hex(16),
+            host=url.removeprefix("https://"),
+            roots=self.cloud.release_roots(),
+            now=self.cloud.now(),
+        )
+        self.asked |= {"version": terms.version, "enc": enc.value, "release-nonce": terms.nonce}
+        reads = bool(self.key)  # who could not read the key before the release cannot compare it afterwards
+        outside = recorded(self.cloud, self._record)
+        with key_client(outside, url) if reads else nullcontext() as reader, key_client(inside, url) as releaser:
+            vault = Vault(url=url, reader=reader, releaser=releaser)
+            answer = request_release(vault, token, terms)
+            open_release(source, vault, answer, terms)
+
+    def _policy(self) -> ReleasePolicy:
+        """Return the key's policy, or where it cannot be read the one that step 3 makes."""
+        from skrkit.policy.parse import parse_policy
+        from skrkit.policy.templates import cvm_policy
+
+        text = policy_text(self.key)
+        return parse_policy(text) if text else cvm_policy(self.stage.attestation)
+
+    def keys_of_authority(self) -> None:
+        """Read what the configured provider publishes, past the record. Unknown where it does not answer."""
+        from skrkit.services.maa import fetch_signing_keys, provider_url
+        from skrkit.services.rest import RestClient
+
+        with suppress(SkrkitError), RestClient(self.cloud) as rest:
+            self.jwks = fetch_signing_keys(rest, provider_url(self.stage.attestation)).raw
+
+    def case(self) -> Case:
+        """Return what is known as a case."""
+        roots: Mapping[str, str] = {}
+        if self.cloud.world == "sandbox":
+            with suppress(SkrkitError):
+                roots = self.cloud.amd_roots().ark
+        return Case(
+            at=self.at,
+            error=self.error,
+            exchanges=tuple(exchange_of(seen, self.cloud.endpoints) for seen in self.exchanges),
+            access_token=self.access_token,
+            token=self.token,
+            jwks=self.jwks,
+            authority=self.stage.attestation,
+            policy=policy_text(self.key),
+            key=self.key,
+            vault=self.vault,
+            vm=self.vm,
+            instance=self.instance,
+            evidence=self.evidence,
+            asked=self.asked,
+            world=self.cloud.world,
+            amd_roots=roots,
+        )

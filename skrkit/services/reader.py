@@ -1,0 +1,74 @@
+"""Resources as the services' own JSON: one GET with a bearer token, for who looks at a thing and does not manage it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from skrkit.encoding import json_object
+from skrkit.services.azure_errors import azure_call
+from skrkit.services.rest import RestClient
+
+if TYPE_CHECKING:
+    from skrkit.cloud import Cloud
+    from skrkit.wire import Json
+
+VM_API = "2024-07-01"
+VAULT_API = "2023-07-01"
+KEYS_API = "7.5"
+
+
+class Reader:
+    """Reads as the identity of its side of the cloud: the operator, or the VM inside one. Use as a context manager.
+
+    Every method raises `ServiceError` with the service's own code and message, and `ParseError` for an odd answer.
+    """
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+        self._rest = RestClient(cloud)
+        self._credential: Any = None
+        self._tokens: dict[str, str] = {}
+
+    def __enter__(self) -> Reader:
+        self._rest.__enter__()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._rest.__exit__(*raised)
+
+    def token(self, host: str) -> str:
+        """Return an access token for the service at `https://<host>`: a secret, kept for as long as this reader."""
+        if host not in self._tokens:
+            with azure_call(f"access token for {host}"):
+                if self._credential is None:
+                    self._credential = self.cloud.credential()
+                self._tokens[host] = self._credential.get_token(f"https://{host}/.default").token
+        return self._tokens[host]
+
+    def vm(self, resource_id: str) -> dict[str, Json]:
+        """Return a VM as Resource Manager knows it."""
+        return self._resource(resource_id, VM_API)
+
+    def vault(self, resource_id: str) -> dict[str, Json]:
+        """Return a vault as Resource Manager knows it, its access policies and firewall included."""
+        return self._resource(resource_id, VAULT_API)
+
+    def key(self, vault_url: str, name: str, version: str = "") -> dict[str, Json]:
+        """Return a key's bundle: public key, attributes, release policy. Needs key permission `get`."""
+        path = f"keys/{name}/{version}" if version else f"keys/{name}"
+        return self._get(f"{vault_url}/{path}?api-version={KEYS_API}", self.cloud.endpoints.vault_suffix)
+
+    def deleted_key(self, vault_url: str, name: str) -> dict[str, Json]:
+        """Return a key that was deleted and can be recovered. Needs key permission `get`."""
+        return self._get(f"{vault_url}/deletedkeys/{name}?api-version={KEYS_API}", self.cloud.endpoints.vault_suffix)
+
+    def _resource(self, resource_id: str, api_version: str) -> dict[str, Json]:
+        host = self.cloud.endpoints.management
+        return self._get(f"https://{host}{resource_id}?api-version={api_version}", host)
+
+    def _get(self, url: str, audience: str) -> dict[str, Json]:
+        headers = {"Authorization": f"Bearer {self.token(audience)}"}
+        where = f"GET {url.partition('?')[0]}"
+        with azure_call(where.rpartition("/")[2]):
+            body = self._rest.send("GET", url, headers=headers)
+        return json_object(body, what="answer", where=where)

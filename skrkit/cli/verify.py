@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from skrkit.attestation.verifier import AttestationResult
+    from skrkit.token.comparison import ClaimComparison
     from skrkit.wire import Json
 
 _SCREEN_LINES = 20
@@ -29,8 +30,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "verify",
         help="verify attestation evidence, step by step",
         description="Verify an Azure HCL report or a bare SEV-SNP report. Every step that the files allow is run. "
-        "Exit code 0: verified. 3: bytes that do not parse. 4: a step failed, or could not be checked for lack of a "
-        "certificate, signature or value (then 0 with --partial). Nothing touches the network without --fetch.",
+        "Exit code 0: verified. 3: bytes that do not parse. 4: a step failed, a claim of --token differs, or a step "
+        "could not be checked for lack of a certificate, signature or value (then 0 with --partial). Nothing touches "
+        "the network without --fetch.",
     )
     parser.add_argument("file", metavar="FILE", help="the report: binary, hex or base64")
     given = parser.add_argument_group("evidence and certificates")
@@ -49,6 +51,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--runtime-data", metavar="F", help="for a bare report: the bytes that REPORT_DATA is the hash of"
     )
     given.add_argument("--nonce", metavar="HEX", help="what the quote, or a bare report, must be made over")
+    given.add_argument(
+        "--token", metavar="F", help="a token of Azure Attestation, or its claims as JSON: each is recomputed"
+    )
+    given.add_argument("--key-public", metavar="F", help="TPM2B_PUBLIC of the ephemeral key, for the token's own key")
+    given.add_argument("--token-nonce", metavar="TEXT", help="the nonce that the token must echo")
     given.add_argument("--fetch", action="store_true", help="get missing certificates from AMD's key service")
     given.add_argument("--at", metavar="TIME", help="the time to hold certificates against, ISO 8601 (default: now)")
     _add_reference(parser.add_argument_group("reference values"))
@@ -79,22 +86,27 @@ def _add_reference(group: argparse._ArgumentGroup) -> None:
 def run(namespace: argparse.Namespace) -> int:
     """Return 0 verified, 3 unreadable, 4 not verified, having shown every step on stdout."""
     from skrkit.attestation.verifier import Evidence, verify_evidence
-    from skrkit.cli.verify_files import completed, given_evidence
+    from skrkit.cli.verify_files import compared_claims, completed, given_evidence
     from skrkit.cli.verify_options import reference_of, time_of
+    from skrkit.errors import VerificationError
 
     reference, now = reference_of(namespace), time_of(namespace.at)
     given = given_evidence(namespace)
     if isinstance(given, Evidence):
         evidence = completed(given) if namespace.fetch else given
         result = verify_evidence(evidence, now=now, reference=reference)
+        compared = compared_claims(namespace, evidence)
     else:
-        result = given
+        result, compared = given, None
     if namespace.json:
         import json
 
-        print(json.dumps(document_of(result, now), indent=2))
+        document = document_of(result, now)
+        print(json.dumps(document if compared is None else {**document, "token": compared.fields()}, indent=2))
     else:
-        _show(result)
+        _show(result, compared)
+    if compared is not None and compared.of("differs"):
+        return result.exit_code or VerificationError.exit_code
     if namespace.partial and result.verdict == "incomplete":
         return 0
     return result.exit_code
@@ -106,7 +118,8 @@ def document_of(result: AttestationResult, now: datetime) -> dict[str, Json]:
     return {**result.fields(), "evaluated_at": now.isoformat(), "report": report}
 
 
-def _show(result: AttestationResult) -> None:
+def _show(result: AttestationResult, compared: ClaimComparison | None = None) -> None:
+    from skrkit.render.comparison import view_of_comparison
     from skrkit.render.plain import write
     from skrkit.render.view import View, view_of_steps
 
@@ -116,10 +129,24 @@ def _show(result: AttestationResult) -> None:
         View(
             heading=view.heading,
             facts=(*view.facts, f"root: {result.root}"),
-            blocks=(*view.blocks, *notes, *_last_word(result)),
+            blocks=(
+                *view.blocks,
+                *notes,
+                *([] if compared is None else [view_of_comparison(compared), *_of_token(compared)]),
+                *_last_word(result),
+            ),
         ),
         sys.stdout,
     )
+
+
+def _of_token(compared: ClaimComparison) -> tuple[str, ...]:
+    """Return what this says of the token, and what it does not: nobody has looked at its signature here."""
+    differs = compared.of("differs")
+    said = "No claim differs from the evidence."
+    if differs:
+        said = f"{len(differs)} claims DIFFER: token and evidence are not of one attestation, or one was changed."
+    return (f"Token: {said} Its signature was not checked here: anybody can write claims that agree.",)
 
 
 def _last_word(result: AttestationResult) -> tuple[str, ...]:

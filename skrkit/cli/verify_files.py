@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from skrkit.evidence.snp import SnpReport
     from skrkit.evidence.tcb import Product
+    from skrkit.token.comparison import ClaimComparison
+    from skrkit.wire import Json
 
 MAX_INPUT_BYTES = 16 << 20
 AK_FROM_REPORT = "hcl"
@@ -162,6 +164,47 @@ def _snp_of(evidence: Evidence) -> SnpReport | None:
         )
     except ParseError:
         return None  # the verifier says it, as a step
+
+
+def compared_claims(namespace: argparse.Namespace, evidence: Evidence) -> ClaimComparison | None:
+    """Return the claims of --token against the evidence, or None without that option.
+
+    Raises `ParseError` for a file that is neither a JWT nor an object of claims.
+    """
+    if namespace.token is None:
+        return None
+    from skrkit.token.comparison import ClaimEvidence, compare_claims
+
+    public = namespace.key_public
+    return compare_claims(
+        _claims(_read(namespace.token)),
+        ClaimEvidence(
+            hcl=evidence.hcl or b"",
+            snp=evidence.snp or b"",
+            runtime_data=evidence.runtime_data or b"",
+            quote=evidence.quote or b"",
+            pcrs=evidence.pcrs or {},
+            event_log=evidence.event_log or b"",
+            key_public=b"" if public is None else _read(public),
+            nonce=namespace.token_nonce or "",
+        ),
+    )
+
+
+def _claims(data: bytes) -> dict[str, Json]:
+    """Return the claims of a compact JWT, of an answer that holds one as `token`, or of an object of claims."""
+    from skrkit.encoding import json_object
+    from skrkit.token.decode import check_depth, decode_jwt
+
+    text = data.strip()
+    if not text.startswith(b"{"):
+        return decode_jwt(text).claims
+    document = json_object(text, what="token", where="--token")
+    check_depth(document, what="token", where="--token")
+    if isinstance(token := document.get("token"), str):
+        return decode_jwt(token).claims
+    claims = document.get("claims")
+    return claims if isinstance(claims, dict) else document
 
 
 def _optional(path: str | None) -> bytes | None:

@@ -221,3 +221,42 @@ def test_the_verdict_is_the_last_word_too(captures: Path, capsys: pytest.Capture
     assert text.splitlines()[-1] == "FAILED: report.signature, bind.hwID_eq_chip_id"
     _, text = words(capsys, captures / "azure-tdx-hcl" / "hcl-report.bin")
     assert text.count("NOT VERIFIED") == 1
+
+
+def test_a_token_beside_its_evidence(captures: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    report = (captures / AZURE / "hcl-report.bin").read_bytes()
+    claims = {
+        "x-ms-attestation-type": "sevsnpvm",
+        "x-ms-sevsnpvm-vmpl": 0,
+        "x-ms-sevsnpvm-guestsvn": 12,  # as the capture's README says
+        "x-ms-sevsnpvm-reportid": "ad29db593a7c2498cc5e987f9c9f51947fe01e18af0eb68d9b35076ae5437050",
+        "x-ms-compliance-status": "azure-compliant-cvm",
+    }
+    path = tmp_path / "claims.json"
+    path.write_text(json.dumps(claims))
+    code, document = verify(capsys, *azure(captures), "--token", path)
+    assert (code, document["verdict"]) == (0, "verified")
+    assert document["token"]["counts"]["agrees"] == 4
+    path.write_text(json.dumps({"claims": {**claims, "x-ms-sevsnpvm-guestsvn": 13}}))
+    code, document = verify(capsys, *azure(captures), "--token", path)
+    assert (code, document["verdict"], document["token"]["counts"]["differs"]) == (4, "verified", 1)
+    code, text = words(capsys, *azure(captures), "--token", path)
+    assert code == 4
+    assert "evidence 12 (SNP report GUEST_SVN, byte 0x24, 4 bytes), token 13" in " ".join(text.split())
+    assert report[0x24] == 12
+
+
+def test_a_real_token_of_another_machine(captures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    token = captures / "maa-token-and-akv-release" / "maa-token.jwt"
+    code, text = words(capsys, *azure(captures), "--token", token)
+    assert code == 4
+    assert "DIFFER: token and evidence are not of one attestation" in " ".join(text.split())
+    assert token.read_text().strip() not in text
+
+
+def test_a_file_that_is_no_token(captures: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    for content, found in ((b"hello", 3), (b"[]", 3), (b"{", 3)):
+        path.write_bytes(content)
+        assert words(capsys, *azure(captures), "--token", path)[0] == found
+    assert words(capsys, *azure(captures), "--token", tmp_path / "none")[0] == 2

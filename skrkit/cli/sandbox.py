@@ -69,7 +69,9 @@ def _up(arguments: argparse.Namespace) -> int:
 
     endpoint = process.up(port=arguments.port, seed=arguments.seed, clock=arguments.clock)
     text = f"The sandbox runs. Its door is {endpoint.proxy_url}; its state is in {endpoint.home}."
-    return _say({"running": True, "proxy": endpoint.proxy_url, "home": str(endpoint.home)}, text, arguments.json)
+    text = "\n".join([text, *_made_with(endpoint.seed, endpoint.clock)])
+    document = {"running": True, "proxy": endpoint.proxy_url, "home": str(endpoint.home)}
+    return _say(document | {"seed": endpoint.seed, "clock": endpoint.clock}, text, arguments.json)
 
 
 def _down(arguments: argparse.Namespace) -> int:
@@ -94,9 +96,16 @@ def _status(arguments: argparse.Namespace) -> int:
         f"  CA file       {said['ca_file']}",
         f"  tenant        {said['tenant']}",
         f"  subscription  {said['subscription']}",
+        *_made_with(said["seed"], said["clock"]),
         *(f"  VM {vm['name']}: door {vm['proxy']}, vTPM {vm['tcti']}" for vm in said["vms"]),
     ]
     return _say(said, "\n".join(lines), arguments.json)
+
+
+def _made_with(seed: str, clock: str) -> list[str]:
+    """Return what there is to say of a sandbox that is not made of this computer's randomness and time."""
+    lines = [f"  seeded        from {seed!r}: not for anything but lessons, whoever knows the seed knows every key"]
+    return lines[: bool(seed)] + [f"  clock         stands still at {clock}"][: bool(clock)]
 
 
 def _reset(arguments: argparse.Namespace) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from skrkit.errors import SkrkitError, UsageError
 from skrkit.evidence.hcl import HEADER_BYTES, VARIABLE_DATA, parse_hcl_report
 from skrkit.evidence.snp import REPORT_BYTES
 from skrkit.lab.chooser import chooser
+from skrkit.lab.clock import follow, moment
 from skrkit.lab.display import Display, text_of
 from skrkit.render.html import box, code, details, heading, live, table, text, verdict
 from skrkit.render.html import steps as steps_html
@@ -51,8 +52,9 @@ def tampered(
 ) -> tuple[Evidence, AttestationResult]:
     """Return the evidence with a named fault, and what the local verifier says of it. The given one is unchanged.
 
-    `now` (aware) is this moment and `roots` are the sandbox's when None. Raises `UsageError` for an unknown fault, and
-    for one that this evidence has no place for, such as a fault of the quote where there is none.
+    `now` (aware) is the moment by the clock of this kernel's world, and `roots` are the sandbox's, when None. Raises
+    `UsageError` for an unknown fault, and for one that this evidence has no place for, such as a fault of the quote
+    where there is none.
     """
     if fault not in FAULTS:
         raise UsageError(
@@ -68,10 +70,16 @@ def tampered(
 
 def _verified(evidence: Evidence, now: datetime | None, roots: TrustRoots | None) -> AttestationResult:
     if roots is None:
-        from skrkit.cloud import Cloud
+        roots = _sandbox_roots()
+    return verify_evidence(evidence, now=moment(now), roots=roots)
 
-        roots = Cloud.sandbox().amd_roots()
-    return verify_evidence(evidence, now=datetime.now(UTC) if now is None else now, roots=roots)
+
+def _sandbox_roots() -> TrustRoots:
+    from skrkit.cloud import Cloud
+
+    cloud = Cloud.sandbox()
+    follow(cloud.now)
+    return cloud.amd_roots()
 
 
 def tamper(evidence: Evidence, *, now: datetime | None = None, roots: TrustRoots | None = None) -> Display:
@@ -88,9 +96,7 @@ def tamper(evidence: Evidence, *, now: datetime | None = None, roots: TrustRoots
             fix="from skrkit.release.flow import evidence_of; lab.tamper(evidence_of(world.attested.evidence))",
         )
     if roots is None:  # once, and not at each choice
-        from skrkit.cloud import Cloud
-
-        roots = Cloud.sandbox().amd_roots()
+        roots = _sandbox_roots()
     before = _verified(evidence, now, roots)
     outcomes = {name: _outcome(evidence, name, now, roots) for name in FAULTS}
     rows = [(code(name), text(FAULTS[name]), *_caught(outcome)) for name, outcome in outcomes.items()]

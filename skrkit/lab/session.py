@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from skrkit.artefact import STEP_TITLES, Artefact
 from skrkit.errors import ServiceError, SkrkitError, UsageError
+from skrkit.lab.clock import follow
 from skrkit.provision.stage import Stage
 from skrkit.walkthrough import Walk
 
@@ -94,7 +95,7 @@ def _sandbox() -> Cloud:
     from skrkit.cloud import Cloud
 
     try:
-        return Cloud.sandbox()
+        cloud = Cloud.sandbox()
     except ServiceError as error:
         if "sandbox state version" not in error.found:  # the process's last words, which are the store's
             raise
@@ -106,6 +107,8 @@ def _sandbox() -> Cloud:
             fix="lab.reset() begins anew, without the keys and VMs of that state. "
             "To keep them, take the version that wrote it.",
         ) from error
+    follow(cloud.now)
+    return cloud
 
 
 def ensure(step: int) -> World:

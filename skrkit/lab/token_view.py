@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from skrkit.errors import UsageError
+from skrkit.lab.clock import moment as moment_of
 from skrkit.lab.countdown import count_down
 from skrkit.lab.display import SHOWN_CHARACTERS, SHOWN_ROWS, Display, text_of
 from skrkit.render.claims import NOT_RECOGNISED, claim_notes
@@ -22,8 +23,8 @@ _TIMES = {"iat": "issued", "nbf": "valid from", "exp": "valid until"}
 def explore_token(token: VerifiedToken | UnverifiedToken | str | bytes, *, now: datetime | None = None) -> Display:
     """Return a display of a JWT: signature state, times, header, and its claims as a tree, each with its meaning.
 
-    `now` (aware) is what times are counted from; this machine's clock when None. In a live notebook the times count on,
-    each second; what stands still says from when it is. Text is decoded, and not verified.
+    `now` (aware) is what times are counted from; the clock of this kernel's world when None. In a live notebook the
+    times count on, each second; what stands still says from when it is. Text is decoded, and not verified.
     Raises `ParseError` for text that is no JWT, `UsageError` for what is no token. The token itself never shows.
     """
     if isinstance(token, str | bytes):
@@ -36,7 +37,7 @@ def explore_token(token: VerifiedToken | UnverifiedToken | str | bytes, *, now: 
             found=type(token).__name__,
             fix="lab.explore_token(world.attested.token)",
         )
-    moment = datetime.now(UTC) if now is None else now
+    moment = moment_of(now)
     notes = claim_notes(token.fields())
     meaning: Callable[[str], str] = lambda path: notes.get(f"claims.{path}", "")  # noqa: E731 - a name for the closure
     top = heading(token.title, (f"{len(token.claims)} claims", f"{len(token.raw)} characters"))

@@ -52,14 +52,15 @@ class Case:
     `at` is when it happened (aware). `error` is what skrkit's own client raised, as its `to_json()`, empty for another
     client. `exchanges` are in order, the last is the one that failed. `access_token` are the claims of the caller's
     token at the vault. `token` is the attestation token as sent (bytes of the compact JWS), `claims` its claims where
-    the token itself was left out: then `token_header` is its header, and `token_verdict` what its verification said when
-    it was there ("verdict" ok or failed, and the members of the error, its "step" among them). `jwks` is what `authority`, the attestation provider that was configured, publishes.
+    the token itself was left out: then `token_header` is its header, and `token_verdict` what its verification said
+    when it was there ("verdict" ok or failed, and the members of the error, its "step" among them). `jwks` is what
+    `authority`, the attestation provider that was configured, publishes.
     `policy` is the key's release policy as text, `key` the vault's key bundle, `vault` and `vm` ARM's resources,
     `instance` IMDS's compute document. `evidence` is raw, by the names of EVIDENCE_NAMES. `asked` is what the client
     asked for: "vault", "key", "version", "enc", "nonce", "resource_group", "vm", "object_id".
-    `machine` is what the machine says of itself, by check id of the doctor. `world` is "azure", "sandbox", or empty where
-    it is not known. `amd_roots` are the roots that evidence is held against, product line to SHA-256 of the ARK's SPKI,
-    where these are not AMD's own.
+    `machine` is what the machine says of itself, by check id of the doctor. `world` is "azure", "sandbox", or empty
+    where it is not known. `amd_roots` are the roots that evidence is held against, product line to SHA-256 of the
+    ARK's SPKI, where these are not AMD's own.
     """
 
     at: datetime | None = None

@@ -7,6 +7,8 @@ from enum import Enum
 
 from skrkit.wire import Json
 
+OFF = "skrkit sandbox fault --off {cause}"  # how the sandbox mends what lasts until it is switched off
+
 
 class Leg(Enum):
     """Where on its way a release broke, in the order in which a release passes the legs."""

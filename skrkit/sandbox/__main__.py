@@ -85,9 +85,14 @@ class Server:
 
     async def run(self, port: int | None) -> None:
         """Serve until stopped or idle for long."""
-        from skrkit.sandbox.door import Doorway
+        from functools import partial
 
-        self.doors.way = Doorway(self.router, self.world.tls)
+        from skrkit.sandbox.door import Doorway
+        from skrkit.sandbox.faults import network
+
+        trouble = partial(network.tunnel_trouble, self.world)
+        foreign = partial(network.foreign_context, self.world)
+        self.doors.way = Doorway(self.router, self.world.tls, trouble=trouble, foreign=foreign)
         before = (self.world.store.get("settings", "door") or {}).get("port", 0)
         outer = await self.doors.open_outer(before if port is None else port, fixed=port is not None)
         if outer != before:

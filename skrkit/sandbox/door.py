@@ -24,6 +24,7 @@ from uvicorn.server import ServerState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from skrkit.sandbox.faults.network import Trouble
     from skrkit.sandbox.tls import TlsAuthority
 
 MAX_HEAD_BYTES = 64 << 10  # request line and headers; a token of Azure is 2 kB
@@ -39,10 +40,15 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Doorway:
-    """What every connection of every door shares: the app behind, the certificates, and who hears of requests."""
+    """What every connection of every door shares: the app behind, the certificates, and who hears of requests.
+
+    `trouble` says which named fault a connection to a host has, `foreign` is who speaks TLS where that is "tls".
+    """
 
     app: Callable[..., Any]
     tls: TlsAuthority
+    trouble: Callable[[str], Trouble] = lambda _host: ""
+    foreign: Callable[[str], ssl.SSLContext] | None = None
     state: ServerState = field(default_factory=ServerState)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     told: set[tuple[str, str]] = field(default_factory=set)
@@ -66,7 +72,9 @@ class Doorway:
     def http(self, *, vm: str | None, connect_host: str | None) -> Http:
         """Return the HTTP side of one connection. The app sees `vm` and `connect_host` in its scope's state."""
         loop = asyncio.get_running_loop()
-        return Http(self.config, self.state, {"vm": vm, "connect_host": connect_host}, loop)
+        made = Http(self.config, self.state, {"vm": vm, "connect_host": connect_host}, loop)
+        made.trouble = self.trouble
+        return made
 
     def tell_once(self, host: str, cause: Exception) -> None:
         """Log why TLS as a host failed, once for each reason: a client without the CA file tries again and again."""
@@ -85,6 +93,7 @@ class Http(HttpToolsProtocol):
     waits for the head's acknowledgement: 40 ms on Linux, unless the kernel is asked to send it at once.
     """
 
+    trouble: Callable[[str], Trouble]
     _head_bytes = 0
     _in_head = True
 
@@ -105,6 +114,9 @@ class Http(HttpToolsProtocol):
         named = httptools.parse_url(self.url).host
         state: dict[str, Any] = self.scope["state"]
         state["target_host"] = named.decode("latin-1").lower() if named else None
+        if state["connect_host"] and self.trouble(state["connect_host"]):
+            self.transport.abort()  # a connection of before the fault: the next one meets it
+            return
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -185,18 +197,30 @@ class Door(asyncio.Protocol):
         elif early:
             self._refuse(400, "Bad Request", "Wait for the answer to CONNECT before you speak TLS.")
         else:
-            self._stop_timer()
-            task = asyncio.get_running_loop().create_task(self._speak_tls(target.group(1).decode().lower()))
-            self._way.tasks.add(task)
-            task.add_done_callback(self._way.tasks.discard)
+            self._connect(target.group(1).decode().lower())
 
-    async def _speak_tls(self, host: str) -> None:
+    def _connect(self, host: str) -> None:
+        assert self._transport is not None
+        trouble = self._way.trouble(host)
+        if trouble == "name":
+            self._refuse(502, "Host Not Found", f"{host} does not resolve.", proxy_status="dns_error; rcode=NXDOMAIN")
+            return
+        self._stop_timer()
+        if trouble == "unreachable":
+            self._transport.abort()
+            return
+        foreign = self._way.foreign if trouble == "tls" else None
+        task = asyncio.get_running_loop().create_task(self._speak_tls(host, foreign or self._way.tls.server_context))
+        self._way.tasks.add(task)
+        task.add_done_callback(self._way.tasks.discard)
+
+    async def _speak_tls(self, host: str, context_for: Callable[[str], ssl.SSLContext]) -> None:
         loop, transport = asyncio.get_running_loop(), self._transport
         assert transport is not None
         transport.pause_reading()
         early = _Early()
         try:
-            context = await loop.run_in_executor(None, self._way.tls.server_context, host)
+            context = await loop.run_in_executor(None, context_for, host)
             transport.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
             inside = await loop.start_tls(
                 transport, early, context, server_side=True, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
@@ -217,14 +241,17 @@ class Door(asyncio.Protocol):
         if early.data:
             http.data_received(bytes(early.data))
 
-    def _refuse(self, status: int, reason: str, message: str) -> None:
+    def _refuse(self, status: int, reason: str, message: str, *, proxy_status: str = "") -> None:
         assert self._transport is not None
         self._stop_timer()
-        self._transport.write(_answer(status, reason, message))
+        self._transport.write(_answer(status, reason, message, proxy_status))
         self._transport.close()
 
 
-def _answer(status: int, reason: str, message: str) -> bytes:
+def _answer(status: int, reason: str, message: str, proxy_status: str = "") -> bytes:
+    """Return a whole answer; `proxy_status` is the error of a Proxy-Status header (RFC 9209, section 2.3)."""
     body = json.dumps({"error": {"code": reason.replace(" ", ""), "message": message}}).encode()
     head = f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    if proxy_status:
+        head += f"Proxy-Status: skrkit-sandbox; error={proxy_status}\r\n"
     return head.encode() + b"Connection: close\r\n\r\n" + body

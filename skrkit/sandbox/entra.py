@@ -146,8 +146,13 @@ def issue_token(world: World, *, principal: Principal, resource: str, lifetime_s
     }
     if principal.mirid:
         claims["xms_mirid"] = principal.mirid.replace("/resourceGroups/", "/resourcegroups/")
+    return sign_claims(world, claims)
+
+
+def sign_claims(world: World, claims: Mapping[str, Any]) -> str:
+    """Return an access token of these claims, signed RS256 by the tenant's key."""
     key = _signing_key(world)
-    return jwt.encode(claims, key.key, algorithm="RS256", headers={"kid": key.kid, "x5t": key.kid})
+    return jwt.encode(dict(claims), key.key, algorithm="RS256", headers={"kid": key.kid, "x5t": key.kid})
 
 
 def authenticate(world: World, authorization: str | None, *, audiences: Collection[str]) -> Principal:

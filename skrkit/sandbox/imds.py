@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -13,6 +14,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from skrkit.sandbox import entra
+from skrkit.sandbox.faults import access_token, network
+from skrkit.sandbox.faults.identity import NO_CLIENT, imds_answer
 from skrkit.sandbox.imds_instance import instance_document
 from skrkit.sandbox.web import door
 
@@ -29,6 +32,14 @@ VERSIONS = (
     "2021-05-01", "2021-10-01", "2021-11-01", "2021-11-15", "2021-12-13", "2023-07-01", "2023-11-15", "2024-03-15",
     "2024-07-17", "2025-04-07",
 )  # fmt: skip
+SELECTORS = {
+    "client_id": "appid", "object_id": "oid", "principal_id": "oid", "msi_res_id": "mirid", "mi_res_id": "mirid",
+}  # fmt: skip
+"""Parameter of a token request, and the member of a principal that it names."""
+_SEVERAL = (
+    "Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token "
+    "request"
+)
 _NO_HEADER = "Required metadata header not specified"
 _BAD_VERSION = (
     "Bad request. api-version is invalid or was not specified in the request. "
@@ -48,6 +59,9 @@ def app(world: World) -> Starlette:
     def served(handler: Any) -> Any:
         async def endpoint(request: Request) -> Response:
             machine = await run_in_threadpool(_machine, world, request)
+            broken = imds_answer(world, request.url.path)
+            if broken is not None:
+                return broken
             _check_request(request)
             response: Response = await run_in_threadpool(handler, world, machine, request)
             return response
@@ -159,6 +173,7 @@ def _token(world: World, machine: Machine, request: Request) -> Response:
         raise _refused("invalid_resource", text)
     expires = int(world.now().timestamp()) + MANAGED_IDENTITY_LIFETIME_S
     token = entra.issue_token(world, principal=principal, resource=resource, lifetime_s=MANAGED_IDENTITY_LIFETIME_S)
+    token = access_token.issued(world, token)
     return JSONResponse(
         {
             "access_token": token,
@@ -175,24 +190,29 @@ def _token(world: World, machine: Machine, request: Request) -> Response:
 
 
 def _identity(world: World, machine: Machine, request: Request) -> entra.Principal:
-    """Return the VM's system-assigned identity, if it has one and the request does not name another."""
+    """Return the identity that the request names, or without a name the VM's own, or the only one it has."""
     vm = world.store.get("arm", machine.resource_id) or {}
-    oid = str((vm.get("identity") or {}).get("principalId") or "")
-    document = world.store.get("principal", oid) if oid else None
-    if document is not None:
-        named = {
-            "client_id": document["appid"],
-            "object_id": document["oid"],
-            "principal_id": document["oid"],
-            "msi_res_id": document["mirid"],
-            "mi_res_id": document["mirid"],
-        }
-        asked = {name: request.query_params[name] for name in named if name in request.query_params}
-        if all(str(named[name]).lower() == value.lower() for name, value in asked.items()):
-            return entra.Principal(
-                oid=document["oid"], appid=document["appid"], tid=document["tid"], mirid=document["mirid"]
-            )
-    raise _refused("invalid_request", "Identity not found")
+    identity = vm.get("identity") or {}
+    own = _principals(world, [identity])
+    others = _principals(world, (identity.get("userAssignedIdentities") or {}).values())
+    asked = {name: request.query_params[name].lower() for name in SELECTORS if name in request.query_params}
+    if world.faulty("identity.wrong-selector"):
+        asked = {"client_id": NO_CLIENT}
+    if asked:
+        found = [each for each in own + others if all(each[SELECTORS[name]].lower() == asked[name] for name in asked)]
+    elif len(own or others) > 1:
+        raise _refused("invalid_request", _SEVERAL)
+    else:
+        found = own or others
+    if not found:
+        raise _refused("invalid_request", "Identity not found")
+    return entra.Principal(**{name: found[0][name] for name in ("oid", "appid", "tid", "mirid")})
+
+
+def _principals(world: World, identities: Iterable[dict[str, Any]]) -> list[dict[str, str]]:
+    """Return what Entra knows of the identities in a VM's resource; nothing of one whose service principal is gone."""
+    oids = [str(each.get("principalId") or "") for each in identities]
+    return [document for oid in oids if oid and (document := world.store.get("principal", oid)) is not None]
 
 
 def _identity_info(world: World, _machine: Machine, request: Request) -> Response:
@@ -204,5 +224,7 @@ def _unknown_source(_world: World, _machine: Machine, request: Request) -> Respo
     raise _refused("unknown_source", f"Unknown Source {request.url.path}", status=401)
 
 
-def _thim(_world: World, machine: Machine, _request: Request) -> Response:
+def _thim(world: World, machine: Machine, _request: Request) -> Response:
+    if world.faulty("network.thim-unavailable"):
+        return network.thim_unavailable()
     return JSONResponse(machine.thim())

@@ -48,8 +48,9 @@ class TlsAuthority:
     `now` is this computer's clock, whatever the sandbox's says.
     """
 
-    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: Store, now: Callable[[], datetime], *, name: str = "skrkit sandbox") -> None:
         self._now = now
+        self._name = name
         self._lock = threading.Lock()
         self._contexts: dict[str, ssl.SSLContext] = {}
         document = store.get("tls", "authority")
@@ -67,7 +68,7 @@ class TlsAuthority:
 
     def _make(self) -> dict[str, str]:
         root_key, issuing_key = (keygen.ec_key(f"tls/{which}", ec.SECP256R1()) for which in ("root", "issuing"))
-        root_name, issuing_name = _name("skrkit sandbox root"), _name("skrkit sandbox issuing CA")
+        root_name, issuing_name = _name(f"{self._name} root"), _name(f"{self._name} issuing CA")
         valid = chance.SPAN if chance.has_clock() else _days_from(self._now(), AUTHORITY_DAYS)
         root = _signed(root_name, root_key, root_name, root_key, valid, ca=1)
         issuing = _signed(issuing_name, issuing_key, root_name, root_key, valid, ca=0)

@@ -19,7 +19,8 @@ def switch_on(name: str, *, home: Path | None = None) -> dict[str, Json]:
     Starts the sandbox if it does not run. Raises `UsageError` for an unknown name, and for a change of state that finds
     nothing to change.
     """
-    return _asked("PUT", f"/faults/{quote(name, safe='')}", home)
+    switched: dict[str, Json] = _asked("PUT", f"/faults/{quote(name, safe='')}", home)
+    return switched
 
 
 def switch_off(name: str, *, home: Path | None = None) -> str:

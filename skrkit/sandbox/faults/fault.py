@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Apply: TypeAlias = Callable[["World"], dict[str, Any]]
 """Changes the sandbox's state and returns what `undo` needs, as JSON. Raises `UsageError` if nothing can be changed."""
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undone:
     """What switching a fault off put back, and what it left alone because somebody changed it since, and how."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from skrkit.artefact import STEP_TITLES
 from skrkit.render.view import Row, Rows, View
 
 if TYPE_CHECKING:
@@ -36,11 +37,11 @@ def _row(fault: Mapping[str, Json]) -> Row:
 
 def view_of_switched_on(fault: Mapping[str, Json]) -> View:
     """Return what a fault does, which step shows it, and how to see it named and mended."""
-    name = str(fault["name"])
+    name, step = str(fault["name"]), int(str(fault["step"]))
     mended = "by its cause's command, or " if fault["kind"] == "state" else ""
     rows = (
         Row(name="does", value=str(fault["does"])),
-        Row(name="shown by", value=f"step {fault['step']}: skrkit walkthrough --step {fault['step']}"),
+        Row(name="shown by", value=f"step {step}, {STEP_TITLES[step].lower()}"),
         Row(name="is", value=ATTACK if fault["attack"] else "a mistake or a mishap, no attack"),
         Row(name="named by", value="skrkit explain --live, and skrkit doctor"),
         Row(name="mended", value=f"{mended}by skrkit sandbox fault --off {name}"),

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from skrkit.sandbox.faults import network
 from skrkit.sandbox.maa.attest import attest_guest, attest_platform
 from skrkit.sandbox.maa.keys import jwks_of
 from skrkit.sandbox.web import AzureError, azure_error, host, json_body, new_request_id
@@ -32,6 +33,7 @@ def app(world: World) -> Starlette:
     """Return the ASGI app of every `*.attest.azure.net` host; which provider answers follows from the Host header."""
 
     async def attest(request: Request) -> Response:
+        network.check_maa(world, attests=True)
         name = provider(request)
         kind = str(request.path_params["kind"])
         handler = KINDS.get(kind.lower())
@@ -45,9 +47,11 @@ def app(world: World) -> Starlette:
         return _answer({"token": await run_in_threadpool(handler, world, name, body)})
 
     async def certs(request: Request) -> Response:
+        network.check_maa(world)
         return _answer(await run_in_threadpool(jwks_of, world, provider(request)))
 
     async def discovery(request: Request) -> Response:
+        network.check_maa(world)
         return _answer(openid_configuration(provider(request)))
 
     return Starlette(

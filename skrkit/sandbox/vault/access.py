@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from skrkit.sandbox.faults import access_token
+from skrkit.sandbox.faults.access import not_yet
 from skrkit.sandbox.vault import errors
 from skrkit.sandbox.vault.call import VaultResource
 from skrkit.sandbox.web import AzureError
@@ -24,6 +27,7 @@ def authenticated(world: World, authorization: str | None) -> Principal:
     """Return the caller whom the bearer token names. Raises `AzureError` 401 with the challenge."""
     from skrkit.sandbox.entra import TokenRefused, authenticate
 
+    authorization = access_token.arriving(world, authorization)
     try:
         return authenticate(world, authorization, audiences=(RESOURCE, APP_ID))
     except TokenRefused as refused:
@@ -55,14 +59,38 @@ def _unverified_claim(authorization: str | None, name: str) -> str:
         return ""
 
 
-def check_network(vault: VaultResource) -> None:
-    """Raise `AzureError` 403 if the vault has public access disabled: every client of the sandbox is a public one."""
+def check_network(world: World, vault: VaultResource, caller: Principal, address: str) -> None:
+    """Raise `AzureError` 403 unless the vault lets in public clients, as all of the sandbox's are, at this address."""
     if str(vault.properties.get("publicNetworkAccess", "Enabled")).lower() == "disabled":
         raise errors.forbidden(
             "Public network access is disabled and request is not from a trusted service nor via an approved private "
             f"link.\r\nVault: {vault.name};location={vault.region}",
             "ForbiddenByConnection",
         )
+    rules = vault.properties.get("networkAcls") or {}
+    if str(rules.get("defaultAction", "Allow")).lower() == "deny" and not _listed(address, rules.get("ipRules")):
+        raise errors.forbidden(
+            "Client address is not authorized and caller is not a trusted service.\r\n"
+            f"Client address: {address}\r\nCaller: {_who(world, caller)}\r\n"
+            f"Vault: {vault.name};location={vault.region}",
+            "ForbiddenByFirewall",
+        )
+
+
+def _listed(address: str, rules: Any) -> bool:
+    """Return whether an address is in a firewall's rules, `[{"value": address or CIDR range}]`."""
+    values = [str(rule.get("value")) for rule in rules if isinstance(rule, dict)] if isinstance(rules, list) else []
+    for value in values:
+        try:
+            if ipaddress.ip_address(address) in ipaddress.ip_network(value, strict=False):
+                return True
+        except ValueError:  # not a range, which a vault would not have taken
+            continue
+    return False
+
+
+def _who(world: World, caller: Principal) -> str:
+    return f"appid={caller.appid};oid={caller.oid};iss=https://sts.windows.net/{world.tenant}/"
 
 
 def check_permission(world: World, vault: VaultResource, caller: Principal, permission: str, key: str) -> None:
@@ -70,11 +98,10 @@ def check_permission(world: World, vault: VaultResource, caller: Principal, perm
 
     A vault that uses roles refuses everybody: the sandbox has no role assignments yet.
     """
-    issuer = f"https://sts.windows.net/{world.tenant}/"
-    who = f"appid={caller.appid};oid={caller.oid};iss={issuer}"
+    who = _who(world, caller)
     if vault.properties.get("enableRbacAuthorization"):
         raise _refused_by_rbac(vault, who, permission, key)
-    for policy in vault.properties["accessPolicies"]:
+    for policy in () if not_yet(world, caller, permission) else vault.properties["accessPolicies"]:
         if str(policy["objectId"]).lower() != caller.oid.lower() or policy.get("applicationId"):
             continue  # an applicationId asks for a user through an application, which the sandbox has not
         granted = {str(name).lower() for name in policy["permissions"].get("keys", [])}

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from skrkit.sandbox.faults import key, network
 from skrkit.sandbox.vault import access, backup, creation, crypto, deletion, errors, reading, release
 from skrkit.sandbox.vault.call import API_VERSIONS, Call, Handler, VaultResource, find_vault, vault_lock
 from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, host, new_request_id
@@ -82,6 +83,7 @@ def app(world: World) -> Starlette:
 def _finished(world: World, lock: threading.RLock, table: list[Any], request: Request, raw: bytes) -> Response:
     vault: VaultResource | None = None
     try:
+        network.check_vault(world)
         vault = _vault(world, request)
         response = _answer(world, lock, table, vault, request, raw)
     except AzureError as refusal:
@@ -114,10 +116,11 @@ def _answer(
     path = "/" + "/".join(part for part in request.url.path.split("/") if part)
     method = request.headers.get("x-http-method", request.method) if request.method == "POST" else request.method
     caller = access.authenticated(world, request.headers.get("authorization"))
-    access.check_network(vault)
+    access.check_network(world, vault, caller, request.client.host if request.client else "127.0.0.1")
     permission, handler, names = _route(table, method.upper(), path)
     api_version = _api_version(request)
     access.check_permission(world, vault, caller, permission, names.get("name", ""))
+    key.check_version(world, names)
     call = Call(
         world=world,
         vault=vault,

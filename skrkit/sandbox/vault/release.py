@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from skrkit.encoding import b64url_bytes
 from skrkit.errors import ParseError, SkrkitError
+from skrkit.sandbox.faults import network
 from skrkit.sandbox.store import Document
 from skrkit.sandbox.vault import bundle, errors
 from skrkit.sandbox.vault.call import EXPORTABLE_FROM, Call, at_least
@@ -46,6 +47,7 @@ def release_key(call: Call) -> Response:
     5. 403 the token is not one that an authority of the policy vouches for. 6. 403 its claims do not meet the policy.
     7. 403 it names no RSA key to wrap with.
     """
+    network.check_throttle(call.world)
     if not at_least(call.api_version, EXPORTABLE_FROM):
         raise errors.bad_parameter(f"Release is supported from API version '{EXPORTABLE_FROM}' on.")
     named, version = usable(call, "release")  # (1) (2)

@@ -60,12 +60,12 @@ def _crl_point() -> x509.CRLDistributionPoints:
     return x509.CRLDistributionPoints([x509.DistributionPoint([name], None, None, None)])
 
 
-def ark_certificate(key: rsa.RSAPrivateKey, now: datetime) -> x509.Certificate:
+def ark_certificate(key: rsa.RSAPrivateKey, now: datetime, line: str = LINE) -> x509.Certificate:
     """Return the self-signed root: CN ARK-Milan, RSA-4096, 25 years, CA without a path length."""
     return (
         x509.CertificateBuilder()
-        .subject_name(amd_name(f"ARK-{LINE}"))
-        .issuer_name(amd_name(f"ARK-{LINE}"))
+        .subject_name(amd_name(f"ARK-{line}"))
+        .issuer_name(amd_name(f"ARK-{line}"))
         .public_key(key.public_key())
         .serial_number(0x10000)
         .not_valid_before(now - _CLOCK_SKEW)
@@ -79,12 +79,12 @@ def ark_certificate(key: rsa.RSAPrivateKey, now: datetime) -> x509.Certificate:
 
 
 def ask_certificate(
-    key: rsa.RSAPublicKey, ark_key: rsa.RSAPrivateKey, ark: x509.Certificate, now: datetime
+    key: rsa.RSAPublicKey, ark_key: rsa.RSAPrivateKey, ark: x509.Certificate, now: datetime, line: str = LINE
 ) -> x509.Certificate:
     """Return the intermediate: CN SEV-Milan, RSA-4096, CA with a path length of 0, signed by the ARK."""
     return (
         x509.CertificateBuilder()
-        .subject_name(amd_name(f"SEV-{LINE}"))
+        .subject_name(amd_name(f"SEV-{line}"))
         .issuer_name(ark.subject)
         .public_key(key)
         .serial_number(0x10001)

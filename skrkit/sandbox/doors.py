@@ -71,11 +71,19 @@ class Doors:
     async def _open_machine(self, machine: Machine) -> _Open:
         proxy = await self._listen(machine.resource_id, machine.proxy_port or 0, fixed=False)
         machines, resource_id = self.world.machines, machine.resource_id
+        written = machine.event_log
 
         def transceive(command: bytes) -> bytes:
+            nonlocal written
             self.used()
             awake = machines.get(resource_id)
-            return b"" if awake is None else awake.transceive(command)
+            if awake is None:
+                return b""
+            response = awake.transceive(command)
+            if awake.event_log is not written:  # a fault was switched: the log is another one
+                written = awake.event_log
+                self._write_event_log(awake)
+            return response
 
         tpm = await _serve_vtpm(transceive, machine.tpm_port)
         if machine.proxy_port != _port_of(proxy):

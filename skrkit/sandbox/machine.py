@@ -10,11 +10,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from skrkit.sandbox import akcert, chance, hcl
 from skrkit.sandbox.bootlog import boot_event_log
+from skrkit.sandbox.faults import interposer, paravisor
 from skrkit.sandbox.silicon import Chip, Silicon
 from skrkit.sandbox.store import Document, Store
 from skrkit.sandbox.vtpm import Vtpm, VtpmState
@@ -59,8 +61,16 @@ class Keys:
     ek: int
 
 
+def no_fault(_name: str) -> bool:
+    """Return that no fault is on: for machines without a sandbox around them."""
+    return False
+
+
 class Machine:
-    """One confidential VM. `transceive` is its vTPM as the guest sees it; safe from several threads."""
+    """One confidential VM. `transceive` is its vTPM as the guest sees it; safe from several threads.
+
+    `faulty` says which named faults are on; `stand_ins` keeps what they have made to use in place of what is right.
+    """
 
     def __init__(
         self,
@@ -73,19 +83,25 @@ class Machine:
         state: VtpmState,
         keys: Keys | None = None,
         wishes: _Wishes | None = None,
+        booted_securely: bool | None = None,
+        faulty: Callable[[str], bool] = no_fault,
     ) -> None:
         self.identity = identity
         self.chip = chip
-        self._silicon = silicon
+        self.silicon = silicon
+        self.faulty = faulty
+        self.stand_ins: dict[str, Any] = {}
         self._store = store
         self._now = now
         self._keys = keys
         self._wishes = wishes or _Wishes()
         self._lock = threading.RLock()
         self._state = state
-        self._boot = boot_event_log(secure_boot=identity.secure_boot)
+        self._booted_securely = identity.secure_boot if booted_securely is None else booted_securely
+        self.boot = boot_event_log(secure_boot=self._booted_securely)
         self._retired = False
-        self._reported: tuple[datetime, bytes] | None = None  # when the last report was built, over which user data
+        # When the last report was built, over which user data, and with which fault ("" without).
+        self._reported: tuple[datetime, bytes, str] | None = None
         self.vtpm = Vtpm(state, on_nv_read=self._before_nv_read)
 
     @property
@@ -111,12 +127,12 @@ class Machine:
     @property
     def secure_boot(self) -> bool:
         """Whether the VM boots with secure boot on."""
-        return self.identity.secure_boot
+        return self.identity.secure_boot and not self.faulty("evidence.secure-boot-off")
 
     @property
     def event_log(self) -> bytes:
         """The TCG event log of the last boot: `/sys/kernel/security/tpm0/binary_bios_measurements`."""
-        return self._boot.log
+        return paravisor.event_log(self)
 
     @property
     def proxy_port(self) -> int | None:
@@ -141,7 +157,9 @@ class Machine:
     def transceive(self, command: bytes) -> bytes:
         """Return the vTPM's response to a TPM 2.0 command. What the command changed is saved before this returns."""
         with self._lock:
-            response = self.vtpm.transceive(command)
+            if self._booted_securely != self.secure_boot:
+                self._power_on()  # the setting was changed: as with a real VM, that takes a start
+            response = interposer.answer(self, command)
             if self.vtpm.dirty:
                 self._save()
             return response
@@ -154,10 +172,11 @@ class Machine:
 
     def thim(self) -> dict[str, str]:
         """Return what `/metadata/THIM/amd/certification` answers: the certificates that go with the reports."""
+        chip = paravisor.certified_chip(self)
         return {
-            "vcekCert": self.chip.vcek_pem.decode("ascii"),
-            "tcbm": self.chip.tcb[::-1].hex().upper(),  # the u64, most significant byte (microcode) first
-            "certificateChain": self._silicon.chain_pem.decode("ascii"),
+            "vcekCert": chip.vcek_pem.decode("ascii"),
+            "tcbm": chip.tcb[::-1].hex().upper(),  # the u64, most significant byte (microcode) first
+            "certificateChain": paravisor.chain_pem(self).decode("ascii"),
             "cacheControl": "86400",
         }
 
@@ -184,8 +203,10 @@ class Machine:
             self._save()
 
     def _power_on(self) -> None:
+        self._booted_securely = self.secure_boot
+        self.boot = boot_event_log(secure_boot=self._booted_securely)
         self.vtpm.startup(clear=True)
-        for pcr, digests in self._boot.extends:
+        for pcr, digests in self.boot.extends:
             self.vtpm.extend(pcr, digests)
         self._build_report(self._user_data())
 
@@ -200,12 +221,13 @@ class Machine:
         rebuilds only when more than 2 s have passed, so that fresh user data can be missed for 2 s and clients wait;
         here changed user data rebuilds at once (simplified), and unchanged user data keeps the 2 s.
         """
-        if index != NV_HCL_REPORT or offset != 0:
+        if index != NV_HCL_REPORT or offset != 0 or self.faulty("evidence.report-stale"):
             return
         user_data = self._user_data()
         if self._reported is not None:
-            built, over = self._reported
-            if over == user_data and (self._now() - built).total_seconds() <= REPORT_PERIOD_S:
+            built, *over = self._reported
+            fresh = (self._now() - built).total_seconds() <= REPORT_PERIOD_S
+            if fresh and over == [user_data, paravisor.report_fault(self)]:
                 return
         self._build_report(user_data)
 
@@ -218,11 +240,13 @@ class Machine:
             secure_boot=self.secure_boot,
             user_data=user_data,
         )
-        report = self._silicon.report(
-            self.chip, report_data=hcl.report_data_of(claims), report_id=self.identity.report_id
-        )
-        self.vtpm.platform_nv_write(NV_HCL_REPORT, hcl.build_hcl_report(report, claims))
-        self._reported = (self._now(), user_data)
+        self.vtpm.platform_nv_write(NV_HCL_REPORT, paravisor.hcl_report(self, claims, user_data))
+        self._reported = (self._now(), user_data, paravisor.report_fault(self))
+
+    def report_over(self, claims: bytes, *, chip: Chip | None = None, **changes: Any) -> bytes:
+        """Return a signed SNP report over runtime claims, by this machine's chip or another. `changes`: `SnpFields`."""
+        given = {"report_id": self.identity.report_id, **changes}
+        return self.silicon.report(chip or self.chip, report_data=hcl.report_data_of(claims), **given)
 
     def _retire(self) -> None:
         """Save nothing any more: the machine is removed, while a connection to its vTPM may still be open."""
@@ -243,6 +267,7 @@ class Machine:
             "region": identity.region,
             "vm_id": identity.vm_id,
             "secure_boot": identity.secure_boot,
+            "booted_securely": self._booted_securely,
             "report_id": identity.report_id.hex(),
             "chip_id": self.chip.chip_id.hex(),
             "proxy_port": self._wishes.proxy_port,
@@ -261,10 +286,17 @@ def _modulus(public: bytes) -> int:
 class Machines:
     """The sandbox's machines, by resource id in any case. Safe from several threads."""
 
-    def __init__(self, store: Store, silicon: Silicon, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        silicon: Silicon,
+        now: Callable[[], datetime],
+        faulty: Callable[[str], bool] = no_fault,
+    ) -> None:
         self._store = store
         self._silicon = silicon
         self._now = now
+        self._faulty = faulty
         self._lock = threading.RLock()
         self._awake: dict[str, Machine] = {}
         self.authority = akcert.VtpmAuthority(store, now)
@@ -326,12 +358,20 @@ class Machines:
         )
         wishes = _Wishes(proxy_port=document["proxy_port"], tpm_port=document["tpm_port"])
         keys = Keys(ak=int(document["ak"], 16), ek=int(document["ek"], 16))
-        machine = self._machine(identity, chip, VtpmState.from_document(document["vtpm"]), keys, wishes)
+        state = VtpmState.from_document(document["vtpm"])
+        booted_securely = document.get("booted_securely", identity.secure_boot)  # older states had no such member
+        machine = self._machine(identity, chip, state, keys, wishes, booted_securely)
         machine._renew_ak_certificate(self.authority)
         return machine
 
     def _machine(
-        self, identity: Identity, chip: Chip, state: VtpmState, keys: Keys | None = None, wishes: _Wishes | None = None
+        self,
+        identity: Identity,
+        chip: Chip,
+        state: VtpmState,
+        keys: Keys | None = None,
+        wishes: _Wishes | None = None,
+        booted_securely: bool | None = None,
     ) -> Machine:
         return Machine(
             identity,
@@ -342,4 +382,6 @@ class Machines:
             state=state,
             keys=keys,
             wishes=wishes,
+            booted_securely=booted_securely,
+            faulty=self._faulty,
         )

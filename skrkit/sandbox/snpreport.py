@@ -25,6 +25,9 @@ TCB = bytes([4, 0, 0, 0, 0, 0, 24, 219])
 ID_KEY_DIGEST = hashlib.sha384(b"skrkit sandbox: the key that signs the paravisor").digest()
 """Stands for Microsoft's: which key signed the paravisor. The sandbox's MAA lists this one as compliant."""
 
+POLICY = 0x3001F
+"""ABI 0.31, SMT allowed, reserved bit 17 set; neither debugging (bit 19) nor a migration agent (bit 18) is allowed."""
+
 MEASUREMENT = hashlib.sha384(b"skrkit sandbox: paravisor image 1").digest()
 
 
@@ -37,7 +40,7 @@ class SnpFields:
     report_id: bytes  # 32, stable over the guest's life
     version: int = 3
     guest_svn: int = 12
-    policy: int = 0x3001F  # ABI 0.31, SMT allowed, reserved bit 17
+    policy: int = POLICY
     family_id: bytes = bytes.fromhex("02212000000000000000000000000000")
     image_id: bytes = bytes.fromhex("02000000000000000000000000000000")
     vmpl: int = 0

@@ -39,9 +39,12 @@ class World:
     faults: Switchboard = field(init=False)
 
     def __post_init__(self) -> None:
+        from skrkit.sandbox.faults.machine import cloud_time
         from skrkit.sandbox.faults.switchboard import Switchboard
 
         self.faults = Switchboard(self.store)
+        told = self.now
+        self.now = lambda: cloud_time(self, told())
 
     def faulty(self, name: str) -> bool:
         """Return whether the fault of that name is on."""

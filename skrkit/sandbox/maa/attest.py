@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from skrkit.encoding import json_object
 from skrkit.errors import ParseError
+from skrkit.sandbox.faults import token as faults
 from skrkit.sandbox.maa import boot, claims, policy, vtpm
-from skrkit.sandbox.maa.refusal import malformed, refused
+from skrkit.sandbox.maa.refusal import denied_by_own_policy, malformed, refused
 from skrkit.sandbox.maa.request import Hardware, TpmInfo, guest_request, platform_request
 from skrkit.sandbox.maa.token import seal_token, sign_token
 from skrkit.wire import Json
@@ -103,6 +104,8 @@ def attest_guest(world: World, host: str, body: dict[str, Json]) -> str:
     ak = vtpm.verify_ak_certificate(world, request.tpm)  # (4)
     selection = vtpm.quoted_selection(request.tpm)
     measured = boot.read_boot(request.event_log, request.tpm.pcrs)  # (5)
+    if world.faulty("evidence.dbx-not-validated"):
+        measured = measured.without("dbx")
     key = vtpm.verify_ephemeral_key(request.tpm, ak, selection)  # (6)
     issued = claims.guest_claims(  # (7)
         request,
@@ -113,8 +116,10 @@ def attest_guest(world: World, host: str, body: dict[str, Json]) -> str:
         key=key,
     )
     policy.authorize_guest(issued)  # (8)
+    if world.faulty("evidence.maa-policy"):
+        raise denied_by_own_policy()
     issued["x-ms-policy-hash"] = policy.AZURE_GUEST_HASH
-    return seal_token(sign_token(world, host, issued), key)  # (9)
+    return seal_token(sign_token(world, host, issued), faults.sealing_key(world, key))  # (9)
 
 
 def attest_platform(world: World, host: str, body: dict[str, Json]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from skrkit.errors import SkrkitError
@@ -33,6 +33,10 @@ class Boot:
 
     secure_boot: bool
     known_good: frozenset[str]  # of "PK", "KEK", "db", "dbx"
+
+    def without(self, name: str) -> Boot:
+        """Return the boot as it is to a service that does not know this variable's content."""
+        return replace(self, known_good=self.known_good - {name})
 
 
 NOTHING = Boot(secure_boot=False, known_good=frozenset())

@@ -5,10 +5,7 @@ from __future__ import annotations
 from skrkit.errors import SkrkitError
 from skrkit.sandbox.web import AzureError
 
-DENIED = (
-    "Native operation failed with 65518: G:PolicyEvaluationError: A Deny claim was issued, authorization failed. "
-    "The claim {claim!r} is not true."
-)
+DENIED = "Native operation failed with 65518: G:PolicyEvaluationError: A Deny claim was issued, authorization failed."
 
 
 def refused(step: str, sentence: str) -> AzureError:
@@ -30,4 +27,10 @@ def denied(claim: str) -> AzureError:
         "code": "PolicyValidationFailure",
         "details": [{"code": "PolicyFailureClaim", "target": claim, "value": "false"}],
     }
-    return AzureError(400, "PolicyEvaluationError", DENIED.format(claim=claim), extra={"innererror": inner})
+    message = f"{DENIED} The claim {claim!r} is not true."
+    return AzureError(400, "PolicyEvaluationError", message, extra={"innererror": inner})
+
+
+def denied_by_own_policy() -> AzureError:
+    """Return 400 PolicyEvaluationError as for a policy that a provider's owner has set: no word of what it asks for."""
+    return AzureError(400, "PolicyEvaluationError", DENIED)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives import hashes
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from skrkit.encoding import b64url
 from skrkit.sandbox import chance
+from skrkit.sandbox.faults import token as faults
 from skrkit.sandbox.maa.keys import signing_key
 from skrkit.wire import Json
 
@@ -42,9 +44,19 @@ def sign_token(world: World, host: str, claims: dict[str, Json]) -> str:
     }
     made = signing_key(world, host)
     header: dict[str, Json] = {"alg": "RS256", "jku": f"https://{host}/certs", "kid": made.kid, "typ": "JWT"}
-    text = f"{b64url(_compact(header))}.{b64url(_compact({**claims, **registered}))}"
-    signature = made.key.sign(text.encode("ascii"), padding.PKCS1v15(), hashes.SHA256())
-    return f"{text}.{b64url(signature)}"
+    token = compact_jws(header, {**claims, **registered}, rs256(made.key))
+    return faults.wrong_token(world, host, token) or token
+
+
+def compact_jws(header: dict[str, Json], claims: dict[str, Json], sign: Callable[[bytes], bytes]) -> str:
+    """Return the compact JWS over a header and claims. `sign` returns the signature over the bytes it is given."""
+    text = f"{b64url(_compact(header))}.{b64url(_compact(claims))}"
+    return f"{text}.{b64url(sign(text.encode('ascii')))}"
+
+
+def rs256(key: rsa.RSAPrivateKey) -> Callable[[bytes], bytes]:
+    """Return what signs with this key by RS256."""
+    return lambda data: key.sign(data, padding.PKCS1v15(), hashes.SHA256())
 
 
 def seal_token(token: str, key: rsa.RSAPublicKey) -> str:

@@ -57,7 +57,7 @@ def generate(kty: str, body: dict[str, Any]) -> Material:
     """Return a fresh key of the type and size that a create request asks for. Raises `AzureError` 400."""
     if kty.startswith("EC"):
         curve = body.get("crv") or "P-256"
-        if curve not in CURVES:
+        if not isinstance(curve, str) or curve not in CURVES:
             raise errors.bad_parameter(f"The property \"crv\" has the value '{curve}', which is not supported.")
         return _material(kty, keygen.ec_key("key/ec", CURVES[curve]()))
     size = body.get("key_size") or 2048

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from skrkit.encoding import b64url_bytes
 from skrkit.errors import ParseError, SkrkitError
 from skrkit.sandbox.faults import network
+from skrkit.sandbox.faults import response as faults
 from skrkit.sandbox.store import Document
 from skrkit.sandbox.vault import bundle, errors
 from skrkit.sandbox.vault.call import EXPORTABLE_FROM, Call, at_least
@@ -58,9 +59,13 @@ def release_key(call: Call) -> Response:
     token = _verified(call.world, policy, target)  # (5)
     _evaluate(policy, token)  # (6)
     kek = _wrapping_key(token.claims)  # (7)
-    ciphertext = wrapped(private_key(version["pem"]), kek.key, enc)
+    going_out = faults.GoingOut(private=private_key(version["pem"]), kek=kek.key, enc=enc, signer=signer(call.world))
+    going_out = faults.changed(call.world, going_out)
+    enc = going_out.enc
+    ciphertext = faults.changed_ciphertext(call.world, wrapped(going_out.private, going_out.kek, enc))
     payload = _payload(call, named, version, enc=enc, nonce=nonce, key_hsm=key_hsm(ciphertext, kid=kek.kid, enc=enc))
-    return JSONResponse({"value": signer(call.world).sign(payload)})
+    signed = going_out.signer.sign(faults.changed_payload(call.world, payload))
+    return JSONResponse({"value": faults.changed_signature(call.world, signed)})
 
 
 def _request(body: Mapping[str, Any]) -> tuple[str, str, str | None]:
@@ -68,11 +73,11 @@ def _request(body: Mapping[str, Any]) -> tuple[str, str, str | None]:
     if not isinstance(target, str) or not target:
         raise errors.bad_parameter('The property "target" is required.')
     enc = DEFAULT_ENC if enc is None else enc
-    if enc not in OAEP_HASH:
+    if not isinstance(enc, str) or enc not in OAEP_HASH:
         raise errors.bad_parameter(f"The property \"enc\" has the value '{enc}', which is not supported.")
     if nonce is not None and not isinstance(nonce, str):
         raise errors.bad_parameter('The property "nonce" must be a string.')
-    return target, str(enc), nonce
+    return target, enc, nonce
 
 
 def _policy(stored: Document) -> ReleasePolicy:

@@ -71,7 +71,7 @@ def _stored(world: World) -> Signer | None:
         return None
     key = load_pem_private_key(document["key"].encode("ascii"), None, unsafe_skip_rsa_key_validation=True)
     assert isinstance(key, rsa.RSAPrivateKey)
-    return _signer(key, tuple(x509.load_pem_x509_certificates(document["chain"].encode("ascii"))))
+    return signer_of(key, tuple(x509.load_pem_x509_certificates(document["chain"].encode("ascii"))))
 
 
 def _issued(world: World) -> Signer:
@@ -82,10 +82,10 @@ def _issued(world: World) -> Signer:
         "chain": b"".join(certificate.public_bytes(Encoding.PEM) for certificate in issued.chain).decode("ascii"),
     }
     world.store.put(KIND, KEY, document)
-    return _signer(key, tuple(issued.chain))
+    return signer_of(key, tuple(issued.chain))
 
 
-def _signer(key: rsa.RSAPrivateKey, chain: tuple[x509.Certificate, ...]) -> Signer:
+def signer_of(key: rsa.RSAPrivateKey, chain: tuple[x509.Certificate, ...]) -> Signer:
     """Return the signer with the header that a vault writes: kid is the leaf's SHA-1 in upper-case hex."""
     ders = [certificate.public_bytes(Encoding.DER) for certificate in chain]
     sha1 = hashlib.sha1(ders[0], usedforsecurity=False).digest()

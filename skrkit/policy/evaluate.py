@@ -189,7 +189,7 @@ def _clause(
 def _group(group: Group, claims: Mapping[str, Json], extended: bool) -> Decision:
     children: tuple[Node, ...] = tuple(
         [
-            _leaf(member, claims, extended) if isinstance(member, Condition) else _group(member, claims, extended)
+            ask(member, claims, extended) if isinstance(member, Condition) else _group(member, claims, extended)
             for member in group.members
         ]
     )
@@ -199,7 +199,8 @@ def _group(group: Group, claims: Mapping[str, Json], extended: bool) -> Decision
     return Decision(group.pointer, "anyOf", any(answers), children)
 
 
-def _leaf(condition: Condition, claims: Mapping[str, Json], extended: bool) -> Leaf:
+def ask(condition: Condition, claims: Mapping[str, Json], extended: bool = False) -> Leaf:
+    """Return the answer to one condition, by steps 4 and 5 of `evaluate`."""
     value: Json | Mapping[str, Json] = claims
     for step in condition.steps:
         # dict first: an isinstance of the abstract Mapping costs ten times as much

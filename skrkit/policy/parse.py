@@ -63,9 +63,11 @@ def parse_policy(data: bytes | str) -> ReleasePolicy:
 class Salvage:
     """What can be read of a malformed policy: whole clauses, conditions and authorities of broken ones, and why.
 
-    `authorities` are (text, JSON pointer). `errors` has every broken rule, in the order of the text.
+    `policy` is the whole, where nothing is broken. `authorities` are (text, JSON pointer). `errors` has every broken
+    rule, in the order of the text.
     """
 
+    policy: ReleasePolicy | None = None
     clauses: list[AuthorityClause] = field(default_factory=list)
     conditions: list[Condition] = field(default_factory=list)
     authorities: list[tuple[str, str]] = field(default_factory=list)
@@ -86,11 +88,13 @@ def salvage_policy(value: Json) -> Salvage:
     document = found.attempt(lambda: _document(value))
     if document is None:
         return found
-    found.attempt(lambda: _compact(document))
-    found.attempt(lambda: _version(document))
+    compact = found.attempt(lambda: _compact(document)) or b""
+    version = found.attempt(lambda: _version(document)) or ""
     found.attempt(lambda: _only(document, {"version", "anyOf"}, ""))
     for index, item in enumerate(found.attempt(lambda: _list(document, "anyOf", "")) or ()):
         _salvage_clause(item, pointer("anyOf", index), found)
+    if not found.errors:
+        found.policy = ReleasePolicy(version=version, root=tuple(found.clauses), compact=compact, raw=compact)
     return found
 
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ from typing import TYPE_CHECKING
 from skrkit.artefact import Collector
 from skrkit.attestation.verifier import AttestationResult, Evidence, verify_evidence
 from skrkit.encoding import b64url_bytes
-from skrkit.errors import ReleaseRefused, VerificationError
+from skrkit.errors import ReleaseRefused, ServiceError, VerificationError
+from skrkit.evidence.freshness import other_user_data
 from skrkit.policy.evaluate import Decision, evaluate
 from skrkit.release.ports import CollectedEvidence, EvidenceSource, Issued, KeyVault, TokenIssuer
 from skrkit.release.proof import Proof, prove
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from skrkit.wire import Json
 
 EPHEMERAL_KID = "TpmEphemeralEncryptionKey"
+_NOT_FOR_THIS_KEY = ("TPM_RC_FAILURE", "TPM_RC_VALUE")
+"""What TPMs answer to a ciphertext whose padding does not hold. Others give random bytes: those the next check names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,17 +109,22 @@ def attest(
     """Return a verified token over fresh evidence: steps 1 to 4.
 
     Raises `VerificationError` with the step's id if the token is not the answer to this nonce and this key, and
-    what the ports raise when they refuse. A failed local appraisal is shown, and MAA is asked all the same.
+    what the ports raise when they refuse. A failed local appraisal is shown, and MAA is asked all the same; but a
+    report that is not over this nonce is refused here, step `hcl.user_data`: MAA does not know what it should hold.
     """
-    evidence = source.collect(user_data=hashlib.sha512(nonce.encode()).digest())  # (1)
+    user_data = hashlib.sha512(nonce.encode()).digest()
+    evidence = source.collect(user_data=user_data)  # (1)
     local = verify_evidence(evidence_of(evidence), now=now, roots=amd_roots)  # (2)
     show_evidence(made, evidence, local)
+    check_user_data(evidence.hcl_report, user_data)
     issued = issuer.attest(evidence, nonce=nonce)  # (3)
     show_issued(made, issued)
     token = issued.token
     if token is None:
         assert issued.envelope is not None, "an issuer answers with a token or an envelope"
-        token = decode_jwt(open_envelope(issued.envelope, lambda sealed: source.decrypt(sealed, "rsaes")))
+        with opening("envelope.inner_key", "inner key of the sealed token", "/EncryptedInnerKey"):
+            opened = open_envelope(issued.envelope, lambda sealed: source.decrypt(sealed, "rsaes"))
+        token = decode_jwt(opened)
     verified = verify_token(token, jwks=_keys_for(token, issuer), issuer=issuer.issuer, now=now)  # (4)
     if issued.envelope is not None:
         check_guest_nonce(verified, nonce)
@@ -182,10 +191,12 @@ def open_release(
     """Return the released key out of a verified answer: steps 7 and 8.
 
     Raises `VerificationError` when the key is wrapped for another key than the ephemeral one (step
-    `release.transfer_key`) or is not the vault's, and what the vTPM raises when it cannot decrypt.
+    `release.transfer_key`, or `release.kek` where only the vTPM can tell) or is not the vault's, and what the vTPM
+    raises when it cannot decrypt for another reason.
     """
     check_wrapped_for(answer.key_hsm)
-    key = unwrap(answer.key_hsm, lambda wrapped, enc: source.decrypt(wrapped, enc.tpm_scheme))  # (7)
+    with opening("release.kek", "AES key of key_hsm", "/ciphertext, the first part"):
+        key = unwrap(answer.key_hsm, lambda wrapped, enc: source.decrypt(wrapped, enc.tpm_scheme))  # (7)
     shown = vault.public_key(terms.key, terms.version)
     public = answer.key if shown is None else shown
     check_same_public_key(key, public)
@@ -224,6 +235,45 @@ def reasons(decision: Decision) -> list[str]:
     return said or [f"authority {child.authority} does not apply: {child.hint}" for child in authorities]
 
 
+@contextmanager
+def opening(step: str, what: str, where: str) -> Iterator[None]:
+    """Turn the vTPM's word that a ciphertext is not for its key into a `VerificationError` of this step.
+
+    Its other refusals pass through: that a PCR has moved, that the key is gone.
+    """
+    try:
+        yield
+    except ServiceError as refused:
+        if refused.code not in _NOT_FOR_THIS_KEY:
+            raise
+        raise VerificationError(
+            step=step,
+            what=what,
+            where=where,
+            expected="a ciphertext for the ephemeral key of this vTPM",
+            found=f"one that the vTPM does not decrypt: {refused.what} answers {refused.code}",
+            fix="Attest again, and use the answer in the same run: the ephemeral key lives no longer. If it stays so, "
+            "somebody on the way encrypts for another key.",
+            source=refused.source,
+        ) from refused
+
+
+def check_user_data(hcl_report: bytes, user_data: bytes) -> None:
+    """Return nothing if the report is over this user data, 64 bytes, or of a paravisor that knows no user data."""
+    found = other_user_data(hcl_report, user_data)
+    if found:
+        raise VerificationError(
+            step="hcl.user_data",
+            what="user data of the HCL report",
+            where="runtime claims /user-data",
+            expected=f"{user_data.hex()}, which was written to NV index 0x01400002",
+            found=found.hex(),
+            fix="Attest again: the report is of before. If it stays so, restart the VM; somebody may hold its reports "
+            "back, or put in old ones.",
+            source="Azure's paravisor (openvmm, tpm_device): the report is built anew when the guest reads it",
+        )
+
+
 def check_guest_nonce(token: VerifiedToken, nonce: str) -> None:
     """Return nothing if the token echoes this nonce: base64 text at `x-ms-runtime.client-payload.nonce`."""
     payload = _object(_object(token.claims.get("x-ms-runtime")).get("client-payload"))
@@ -251,7 +301,8 @@ def check_transfer_key(token: VerifiedToken, key_public: bytes) -> None:
     keys = _object(token.claims.get("x-ms-runtime")).get("keys")
     first = _object(keys[0]) if isinstance(keys, list) and keys else {}
     where = "/x-ms-runtime/keys/0"
-    _same("token.transfer_key", f"{where}/kid", EPHEMERAL_KID, first.get("kid"))
+    fix = "Attest as a guest, from this VM: the token must carry its ephemeral key, for which the vault will wrap."
+    _same("token.transfer_key", f"{where}/kid", EPHEMERAL_KID, first.get("kid"), fix)
     claimed = int.from_bytes(b64url_bytes(str(first.get("n", "")), what="transfer key n", where=f"{where}/n"), "big")
     if claimed != modulus:
         raise VerificationError(
@@ -281,13 +332,16 @@ def _object(value: Json) -> dict[str, Json]:
     return value if isinstance(value, dict) else {}
 
 
-def _same(step: str, where: str, expected: str, found: Json) -> None:
+_OTHER_QUESTION = "Attest again with a fresh nonce: this token answers another question."
+
+
+def _same(step: str, where: str, expected: str, found: Json, fix: str = _OTHER_QUESTION) -> None:
     if found != expected:
         raise VerificationError(
             what="token claim",
             where=where,
             expected=repr(expected),
             found="nothing" if found is None else repr(found),
-            fix="Attest again with a fresh nonce: this token answers another question.",
+            fix=fix,
             step=step,
         )

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, TypeAlias
 
-from skrkit.errors import ParseError, ServiceError, UsageError
+from skrkit.errors import ParseError, ServiceError, UsageError, VerificationError
 from skrkit.tpm import commands
 from skrkit.tpm.algorithms import MAX_DIGEST_BYTES, MAX_RSA_BYTES, Alg, TpmCursor, digest_size
-from skrkit.tpm.attest import MAX_ATTEST_BYTES
+from skrkit.tpm.attest import MAX_ATTEST_BYTES, parse_attest
 from skrkit.tpm.commands import Command, sized, u16, u32
 from skrkit.tpm.exchange import Channel, Exchange, odd
 from skrkit.tpm.nvpublic import GUEST_ATTRIBUTES, NvPublic, marshal_nv_public, parse_nv_public
@@ -242,13 +242,18 @@ class Tpm:
     def quote(self, handle: int, pcrs: Iterable[int], nonce: bytes = b"") -> tuple[bytes, bytes]:
         """Return a quote of SHA-256 PCRs by the key at `handle`: TPMS_ATTEST and the raw RSA signature (256 bytes).
 
-        `nonce` becomes `extra_data`; Azure's clients leave it empty. The key's own scheme is used.
+        `nonce` becomes `extra_data`; Azure's clients leave it empty. The key's own scheme is used. Raises
+        `VerificationError`, step `quote.nonce`, for a quote over another nonce: it is an old one, or somebody else's.
         """
         parameters = sized(nonce) + _NULL_SCHEME + marshal_selections((PcrSelection.of(pcrs),))
         _, cursor = self._channel.run(
             Command.Quote, handles=(handle,), auth=1, parameters=parameters, where=_key(handle)
         )
-        return _attest_and_signature(cursor)
+        quote, signature = _attest_and_signature(cursor)
+        found = parse_attest(quote).extra_data
+        if found != nonce:
+            raise _replayed(handle, nonce, found)
+        return quote, signature
 
     def certify(self, object_handle: int, signer: int, nonce: bytes = b"") -> tuple[bytes, bytes]:
         """Return `signer`'s word that `object_handle` is in this TPM: TPMS_ATTEST and the raw RSA signature."""
@@ -369,6 +374,18 @@ class Tpm:
 def _attest_and_signature(cursor: TpmCursor) -> tuple[bytes, bytes]:
     attest = cursor.sized(2, "attest", limit=MAX_ATTEST_BYTES)
     return attest, parse_signature(cursor.take(cursor.left, "signature")).rsa_bytes()
+
+
+def _replayed(handle: int, nonce: bytes, found: bytes) -> VerificationError:
+    return VerificationError(
+        step="quote.nonce",
+        what="TPM quote extraData",
+        where=f"the answer to TPM2_Quote by {_key(handle)}",
+        expected=nonce.hex() or "no bytes, since no nonce was sent",
+        found=found.hex() or "no bytes",
+        fix="Refuse the quote: it was made for another request. Look at what stands between this program and the TPM.",
+        source=commands.SOURCE,
+    )
 
 
 def _nv(index: int) -> str:

@@ -48,7 +48,8 @@ class Source:
 
     def collect(self, *, user_data: bytes) -> CollectedEvidence:
         self.asked.append(user_data)
-        vm, quote, certify = self.vm, self.vm.quote(), self.vm.certify()
+        vm = replace(self.vm, user_data=user_data)
+        quote, certify = vm.quote(), vm.certify()
         tpmt = vm.enc_public()
         return CollectedEvidence(
             hcl_report=build_hcl_report(vm.report(), vm.runtime()),

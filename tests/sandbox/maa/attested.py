@@ -82,6 +82,7 @@ class Attester:
     enc: rsa.RSAPrivateKey = field(repr=False)
     vm_id: str = VM_ID
     secure_boot: bool = True
+    user_data: bytes = b""
     report_changes: dict[str, Any] = field(default_factory=dict)
     pcr_set: tuple[int, ...] = PCRS
     quoted_pcrs: tuple[int, ...] = PCRS
@@ -99,7 +100,7 @@ class Attester:
 
     def runtime(self) -> bytes:
         ak, ek = (key.public_key().public_numbers().n for key in (self.ak, self.ek))
-        return runtime_claims(ak=ak, ek=ek, vm_id=self.vm_id, secure_boot=self.secure_boot, user_data=b"")
+        return runtime_claims(ak=ak, ek=ek, vm_id=self.vm_id, secure_boot=self.secure_boot, user_data=self.user_data)
 
     def sign(self, data: bytes, key: rsa.RSAPrivateKey | None = None) -> bytes:
         return (key or self.ak).sign(data, padding.PKCS1v15(), hashes.SHA256())

@@ -88,6 +88,7 @@ _REPORTS: Mapping[str, Callable[[Machine, bytes, bytes], bytes]] = {
     "evidence.runtime-claims": _other_claims,
     "evidence.report-other-vm": _other_vm,
     "evidence.debug-vm": _debug,
+    "policy.debug": _debug,
     "evidence.vmpl": _from_outside,
     "evidence.firmware-rollback": _rolled_back,
 }

@@ -129,6 +129,14 @@ def _compliance_status(policy: Policy) -> None:
     _rewrite(policy, "x-ms-compliance-status", lambda condition: condition.update(equals="azure-compliant-uvm"))
 
 
+def _debug(policy: Policy) -> None:
+    def change(condition: dict[str, Any]) -> None:
+        prefix = TEE if str(condition["claim"]).startswith(TEE) else ""
+        condition.update(claim=f"{prefix}x-ms-sevsnpvm-is-debuggable", equals=False)
+
+    _rewrite(policy, "x-ms-compliance-status", change)
+
+
 def _operator(policy: Policy) -> None:
     def change(condition: dict[str, Any]) -> None:
         condition["notEquals"] = "azure-compliant-uvm"
@@ -232,8 +240,9 @@ FAULTS: tuple[Fault, ...] = (
     _policy(
         "debug",
         "The policy forbids debugging, and the VM can be debugged",
-        "Asks for x-ms-sevsnpvm-is-debuggable to be false, and lets the hardware report a guest that can be debugged.",
-        _asks("x-ms-sevsnpvm-is-debuggable", False),
+        "Asks for x-ms-sevsnpvm-is-debuggable to be false in place of x-ms-compliance-status, and lets the hardware "
+        "report a guest that can be debugged.",
+        _debug,
     ),
     _policy(
         "operator",

@@ -31,6 +31,10 @@ $(VENV)/.lab: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab]'
 	@touch $(VENV)/.run $@
 
+$(VENV)/.browser: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,lab,browser]'
+	@touch $@
+
 walkthrough: $(VENV)/.run ## the four steps in the sandbox, every artefact in sight, no account needed
 	@$(BIN)/skrkit walkthrough
 
@@ -46,12 +50,15 @@ lint: $(VENV)/.dev ## style, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## print figures and ratios, each beside the bare calls it needs
+bench: $(VENV)/.browser ## print figures and ratios, each beside the bare calls it needs
 	$(BIN)/python -m pytest tests/bench -m bench -o python_files='bench_*.py' --benchmark-columns=median,iqr,rounds --benchmark-max-time=0.5 -q
 
-.PHONY: notebooks
+.PHONY: notebooks workshop
 notebooks: $(VENV)/.dev ## execute the notebooks anew and write them with their outputs
 	$(BIN)/python notebooks/build.py
+
+workshop: $(VENV)/.dev ## twenty attendees at once on this machine, notebooks 01 to 04: does it hold, and what does it take?
+	$(BIN)/python notebooks/workshop.py
 
 format: $(VENV)/.dev ## let ruff put the code in order
 	$(BIN)/ruff check --fix .

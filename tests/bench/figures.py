@@ -22,6 +22,7 @@ class Unit(Enum):
     SECONDS = "s"
     BYTES = "B"
     MODULES = "modules"
+    FAILURES = "failures"
 
 
 class Held(Enum):
@@ -76,6 +77,17 @@ FIGURES = (
     Figure(name="release", text="release round trip / the cryptography in it", bound=2, held=Held.RATIO),
     Figure(
         name="walkthrough", text="skrkit walkthrough, new state, sandbox start included", bound=5, held=Held.MEASURED
+    ),
+    Figure(name="notebooks", text="all notebooks in sequence, sandbox start included", bound=60, held=Held.MEASURED),
+    Figure(name="largest", text="the largest notebook file", bound=500e3, held=Held.MEASURED, unit=Unit.BYTES),
+    Figure(name="lab", text="skrkit lab until a notebook's kernel answers in the page", bound=10, held=Held.MEASURED),
+    Figure(name="widget", text="the slowest widget, event to changed page", bound=0.1, held=Held.MEASURED),
+    Figure(
+        name="attendees",
+        text="failures of 20 attendees at once, notebooks 01 to 04",
+        bound=0,
+        held=Held.MEASURED,
+        unit=Unit.FAILURES,
     ),
 )
 
@@ -173,10 +185,10 @@ def _best(figure: Figure, found: Measured) -> str:
 
 def shown(value: float, unit: Unit) -> str:
     """Return a number with the unit that a person would choose."""
-    if unit is Unit.MODULES:
+    if unit in (Unit.MODULES, Unit.FAILURES):
         return f"{value:.0f}"
     if unit is Unit.BYTES:
-        return f"{value / 1e6:.0f} MB"
+        return f"{value / 1e6:.0f} MB" if value >= 1e6 else f"{value / 1e3:.0f} kB"
     for size, name in ((1.0, "s"), (1e-3, "ms")):
         if value >= size:
             return f"{value / size:.3g} {name}"

@@ -1,0 +1,201 @@
+"""JupyterLab as `skrkit lab` starts it, and pages of a real browser in front of it: for the tests and the benchmarks.
+
+Chromium resolves no name and reaches nothing but loopback: what is seen here works offline.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+PORT, TOKEN = 9461, "a-token-for-the-tests"
+START_S, END_S = 60, 30
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+OFFLINE = [
+    "--no-sandbox",  # as root, in a container
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
+SETTINGS = {
+    "notification": ("apputils-extension", {"checkForUpdates": False, "fetchNews": "false"}),
+    "tracker": ("notebook-extension", {"windowingMode": "none"}),  # or cells out of sight are not in the page
+}
+PLACES = {
+    "JUPYTERLAB_SETTINGS_DIR": "settings",
+    "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+    "JUPYTER_RUNTIME_DIR": "runtime",
+    "JUPYTER_CONFIG_DIR": "config",
+    "JUPYTER_DATA_DIR": "data",
+    "IPYTHONDIR": "ipython",
+    "SKRKIT_HOME": "state",
+}
+CONNECTED = """() => {
+  const session = window.jupyterapp?.shell?.currentWidget?.sessionContext, kernel = session?.session?.kernel;
+  return !!kernel && session.isReady && kernel.connectionStatus === 'connected' && kernel.status === 'idle';
+}"""
+ERRORS = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='application/vnd.jupyter.stderr']"
+ALL_RUN = """errors => document.querySelector(errors) !== null
+  || [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(
+    prompt => /^\\[\\d+\\]:?$/.test(prompt.textContent.trim()))"""
+# How long from an input event in the page until the widget's output has changed: kernel, both sockets, drawing in it.
+REACTION = """([selector, value, event, marker]) => new Promise((done, failed) => {
+  const input = document.querySelector(selector), output = input.closest('.jp-OutputArea-output');
+  const began = performance.now(), until = setTimeout(() => failed(new Error('no reaction')), 10000);
+  const seen = () => {
+    if (!output.innerText.includes(marker)) return;
+    watcher.disconnect(); clearTimeout(until); done(performance.now() - began);
+  };
+  const watcher = new MutationObserver(seen);
+  watcher.observe(output, {subtree: true, childList: true, characterData: true});
+  const kind = input.tagName === 'TEXTAREA' ? HTMLTextAreaElement
+    : input.tagName === 'SELECT' ? HTMLSelectElement : HTMLInputElement;
+  const property = input.tagName === 'SELECT' ? 'selectedIndex' : 'value';
+  Object.getOwnPropertyDescriptor(kind.prototype, property).set.call(input, value);
+  input.dispatchEvent(new Event(event, {bubbles: true}));
+})"""
+
+
+@dataclass
+class Lab:
+    """A running JupyterLab in one theme, on copies of the notebooks."""
+
+    theme: str
+    browser: Any
+    shots: Path
+    figures: dict[str, Any] = field(default_factory=dict)
+    seen: list[str] = field(default_factory=list)
+
+    def open(self, notebook: str) -> Any:
+        """Return a page with a notebook in it. What the browser complains of is kept in `seen`."""
+        self.seen.clear()
+        return self.open_too(notebook)
+
+    def open_too(self, notebook: str) -> Any:
+        """Return a further page, of a browser that shares nothing with the others."""
+        scheme = "dark" if "Dark" in self.theme else "light"
+        page = self.browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme=scheme)
+        page.on("console", lambda message: self.seen.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.seen.append(str(error)))
+        page.on("request", lambda request: self._check_local(request.url))
+        page.goto(f"http://127.0.0.1:{PORT}/lab/tree/{notebook}?token={TOKEN}&reset")
+        page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        return page
+
+    def _check_local(self, url: str) -> None:
+        if not url.startswith((f"http://127.0.0.1:{PORT}/", "data:", "blob:", f"ws://127.0.0.1:{PORT}/")):
+            self.seen.append(f"asks {url}")
+
+    def wait_for_kernel(self, page: Any) -> None:
+        """Wait until the notebook's kernel answers."""
+        page.wait_for_function(CONNECTED, timeout=60_000)
+
+    def begin_all(self, page: Any) -> None:
+        """Run every cell, and return at once."""
+        self.wait_for_kernel(page)
+        page.evaluate("window.jupyterapp.commands.execute('runmenu:run-all')")
+
+    def end_all(self, page: Any) -> None:
+        """Wait until every cell has run. An error ends the wait: the cells after it will never run."""
+        page.wait_for_function(ALL_RUN, arg=ERRORS, timeout=120_000)
+        assert page.locator(ERRORS).all_inner_texts() == []
+
+    def run_all(self, page: Any) -> None:
+        """Run every cell, and wait until each has run."""
+        self.begin_all(page)
+        self.end_all(page)
+
+    def shoot(self, page: Any, name: str) -> None:
+        """Keep a screenshot of the whole notebook, up to 12000 pixels of it."""
+        height = page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollHeight")
+        page.set_viewport_size({"width": 1280, "height": min(height + 120, 12_000)})
+        page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0")
+        page.wait_for_timeout(500)  # the page has grown: let it be drawn
+        page.screenshot(path=str(self.shots / f"{name}-{self.theme.split()[-1].lower()}.png"))
+        page.set_viewport_size({"width": 1280, "height": 1000})
+
+    def close(self, page: Any) -> None:
+        """Close a page, and end the kernels: Jupyter would keep them."""
+        page.close()
+        for kernel in json.loads(asked("GET", "/api/kernels")):
+            asked("DELETE", f"/api/kernels/{kernel['id']}")
+
+
+def asked(method: str, path: str) -> bytes:
+    """Return what the running JupyterLab answers."""
+    address = f"http://127.0.0.1:{PORT}{path}"
+    request = urllib.request.Request(address, method=method, headers={"Authorization": f"token {TOKEN}"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        body: bytes = answer.read()
+    return body
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """Chromium, headless and offline. Skips aloud where a part of it is absent."""
+    for name in ("jupyterlab", "ipywidgets", "playwright"):
+        pytest.importorskip(name, reason=f"NO BROWSER RUNS: {name} is not installed")
+    program = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip(f"NO BROWSER RUNS: none of {', '.join(CHROMIUM)} is installed")
+    api: Any = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, headless=True, args=OFFLINE)
+        yield started
+        started.close()
+
+
+@contextmanager
+def jupyter(
+    folder: Path, *, theme: str = "JupyterLab Light", variables: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """`skrkit lab` on copies of the notebooks, with settings, state and a sandbox of its own in `folder`."""
+    from skrkit.sandbox import process
+
+    copies = folder / "notebooks"
+    shutil.copytree(NOTEBOOKS, copies, ignore=shutil.ignore_patterns("*.py", "src", "__pycache__"))
+    server = _started(folder, copies, theme, variables or os.environ)
+    try:
+        yield
+    finally:
+        server.terminate()
+        server.wait(END_S)
+        process.down(folder / PLACES["SKRKIT_HOME"])
+
+
+def _started(folder: Path, copies: Path, theme: str, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    for name, (extension, value) in {**SETTINGS, "themes": ("apputils-extension", {"theme": theme})}.items():
+        path = folder / "settings" / "@jupyterlab" / extension / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value))
+    (folder / "config").mkdir()
+    config = {"LabApp": {"expose_app_in_browser": True}}
+    (folder / "config" / "jupyter_lab_config.json").write_text(json.dumps(config))
+    environment = {**variables, **{name: str(folder / place) for name, place in PLACES.items()}}
+    command = [sys.executable, "-m", "skrkit", "lab", str(copies), "--no-browser", "--port", str(PORT)]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, env={**environment, "JUPYTER_TOKEN": TOKEN}, stdout=log, stderr=log)
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            asked("GET", "/api")
+            return server
+        except OSError:
+            time.sleep(0.05)
+    server.kill()
+    raise AssertionError((folder / "log").read_text()[-2000:])

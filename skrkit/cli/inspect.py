@@ -5,18 +5,16 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from skrkit.errors import SkrkitError, UsageError
+from skrkit.cli.reading import read_input
+from skrkit.errors import SkrkitError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
-    from typing import BinaryIO
 
     from skrkit.inspect.recognise import Recognised
     from skrkit.render.view import Block, View
     from skrkit.wire import Json
-
-MAX_INPUT_BYTES = 16 << 20  # an event log is 45 kB, a release response 17 kB; this is a wide bound
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,7 +40,7 @@ def run(namespace: argparse.Namespace) -> int:
         from skrkit.inspect.kinds import kind_named
 
         kind_named(namespace.kind)  # a wrong name is said before a file is read, or waited for
-    recognised = recognise(_read(namespace.file), as_kind=namespace.kind)
+    recognised = recognise(read_input(namespace.file), as_kind=namespace.kind)
     if namespace.json:
         import json
 
@@ -102,51 +100,3 @@ def _notes(kind: str) -> Mapping[str, str] | None:
 
     notes: dict[str, str] = import_module(modules[kind]).meanings()
     return notes
-
-
-def _read(name: str) -> bytes:
-    """Return the bytes of a file or of standard input. Raises `UsageError`: no such file, a folder, too large."""
-    if name == "-":
-        if sys.stdin is None:
-            raise UsageError(
-                what="standard input", where="-", expected="something to read", found="it is closed", fix="Name a file."
-            )
-        return _limited(sys.stdin.buffer, "standard input")
-    try:
-        with open(name, "rb") as stream:
-            return _limited(stream, name)
-    except OSError as cause:
-        raise UsageError(
-            what="file",
-            where=repr(name),
-            expected="a file that can be read, or - for standard input",
-            found=_worded(cause),
-            fix="Check the path.",
-        ) from None
-    except ValueError:  # a NUL in the name
-        raise UsageError(
-            what="file", where=repr(name), expected="a path", found="a name no file can have", fix="Check the path."
-        ) from None
-
-
-def _limited(stream: BinaryIO, name: str) -> bytes:
-    data = stream.read(MAX_INPUT_BYTES + 1)
-    if len(data) > MAX_INPUT_BYTES:
-        raise UsageError(
-            what="file",
-            where=repr(name),
-            expected=f"at most {MAX_INPUT_BYTES} bytes",
-            found="more",
-            fix="Every artefact of secure key release is far smaller: pass that artefact alone.",
-        )
-    return data
-
-
-def _worded(cause: OSError) -> str:
-    if isinstance(cause, FileNotFoundError):
-        return "no such file"
-    if isinstance(cause, IsADirectoryError):
-        return "a folder"
-    if isinstance(cause, PermissionError):
-        return "no permission to read it"
-    return cause.strerror or type(cause).__name__

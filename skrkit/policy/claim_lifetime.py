@@ -17,6 +17,7 @@ class Lasts(Enum):
     """As long as what the value of a claim stays the same."""
 
     KIND = "kind"  # every machine of this kind has it
+    COMPLIANCE = "compliance"  # until Azure no longer calls paravisor and firmware healthy
     SETTING = "setting"  # until the VM is configured otherwise
     PARAVISOR = "paravisor"  # until Azure releases another paravisor
     FIRMWARE = "firmware"  # until the host gets other firmware or microcode, or the VM another host
@@ -41,6 +42,11 @@ class Lifetime:
 
 _STAYS = "Nothing: updates do not change it."
 _KIND = Lifetime(Lasts.KIND, "Nothing: a VM of this kind that is made again has it too.", _STAYS)
+_COMPLIANCE = Lifetime(
+    Lasts.COMPLIANCE,
+    "Nothing: a compliant VM that is made again has it too.",
+    "Nothing, as long as Azure calls them healthy: a host that is updated late may lose it for a time (inferred).",
+)
 _SETTING = Lifetime(Lasts.SETTING, "Nothing, if the VM is configured alike again.", _STAYS)
 _PARAVISOR = Lifetime(
     Lasts.PARAVISOR,
@@ -76,6 +82,7 @@ _GUEST = Lifetime(Lasts.GUEST, "Nothing: whoever runs the guest says what he lik
 
 _BY_NAME = {
     **dict.fromkeys(("iat", "nbf", "exp", "jti", "nonce"), _TOKEN),
+    "x-ms-compliance-status": _COMPLIANCE,
     "x-ms-policy-hash": _PROVIDER,
     "x-ms-policy-signer": _PROVIDER,
     "x-ms-sevsnpvm-guestsvn": _PARAVISOR,
@@ -110,7 +117,7 @@ _BY_START = (
 def lifetime_of(path: str) -> Lifetime:
     """Return how long the value of a claim lasts. `path` has dots between names, x-ms-isolation-tee first or not.
 
-    A claim that is in no table lasts as long as the kind of machine: type, compliance, debugging, privilege level.
+    A claim that is in no table lasts as long as the kind of machine: its type, debugging, privilege level.
     """
     name = path.removeprefix(f"{TEE}.")
     found = _BY_NAME.get(name)

@@ -10,7 +10,7 @@ from skrkit.policy.lint_authority import authority_drafts, host_of
 from skrkit.policy.lint_clause import Known, clause_drafts, known_of
 from skrkit.policy.lint_condition import condition_drafts, path_draft, value_draft
 from skrkit.policy.lint_rules import Draft, LintFinding, Severity, placed
-from skrkit.policy.model import AuthorityClause, Condition, Group, ReleasePolicy, scalar_text
+from skrkit.policy.model import AuthorityClause, Condition, ReleasePolicy, conditions_of, scalar_text
 from skrkit.policy.parse import MAX_POLICY_BYTES, salvage_policy
 from skrkit.policy.text import PolicyText, open_policy_text
 from skrkit.token.catalogue import explain_claim
@@ -102,7 +102,7 @@ class _Linter:
         maa = is_maa_host(host_of(clause.authority))
         for draft in authority_drafts(clause.authority, search=maa or self._may_search()):
             yield placed(draft, clause.pointer + "/authority")
-        for condition in _conditions(clause.group):
+        for condition in conditions_of(clause.group):
             yield from self.condition(condition, maa=maa)
         for draft in clause_drafts(clause, self._known):
             yield placed(draft, clause.pointer)
@@ -141,11 +141,3 @@ def _meant_text(condition: Condition, path: str) -> str:
     meant = None if fact is None else value_draft(fact, condition.value)
     text = None if meant is None else scalar_text(meant[1])
     return condition.text if text is None else text
-
-
-def _conditions(group: Group) -> Iterator[Condition]:
-    for member in group.members:
-        if isinstance(member, Condition):
-            yield member
-        else:
-            yield from _conditions(member)

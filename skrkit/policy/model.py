@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar, TypeAlias
@@ -107,6 +108,15 @@ class ReleasePolicy:
     def spans(self) -> tuple[Span, ...]:
         """Return no spans: a policy is text."""
         return ()
+
+
+def conditions_of(group: Group) -> Iterator[Condition]:
+    """Return every condition in a group and in the groups inside it, in the policy's order."""
+    for member in group.members:
+        if isinstance(member, Condition):
+            yield member
+        else:
+            yield from conditions_of(member)
 
 
 def scalar_text(value: Json) -> str | None:

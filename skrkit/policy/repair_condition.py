@@ -151,22 +151,27 @@ def _taken(condition: Condition, found: Json, claims: Mapping[str, Json]) -> lis
     """Return the edit that takes over what the token says, whatever was meant."""
     value = _as_scalar(found)
     if value is not None:
-        return [_value_edit(condition, value, safe=False, why=_danger(condition.claim, f"with {scalar_text(value)!r}"))]
+        return [_judged(condition, condition.claim, value)]
     if condition.operator is not Operator.EQUALS:
         return None
     for path, why in _same_paths(condition.claim, claims):
         there = _as_scalar(_at(path, claims))
         if there is not None:
-            danger = _danger(path, f"with {scalar_text(there)!r}")
-            return [
-                _path_edit(condition, path, safe=True, why=why),
-                _value_edit(condition, there, safe=False, why=danger),
-            ]
-    path = elsewhere(condition.claim, condition.text, claims)
-    if path is None:
+            return [_path_edit(condition, path, safe=True, why=why), _judged(condition, path, there)]
+    other = elsewhere(condition.claim, condition.text, claims)
+    if other is None:
         return None
-    why = f"{path} is another claim of the same name: see who writes it before you trust it."
-    return [_path_edit(condition, path, safe=False, why=why)]
+    why = f"{other} is another claim of the same name: see who writes it before you trust it."
+    return [_path_edit(condition, other, safe=False, why=why)]
+
+
+def _judged(condition: Condition, path: str, value: Scalar) -> Edit:
+    """Return the edit that asks for the token's value. Asking that nobody can debug the guest gives nothing away."""
+    text = scalar_text(value)
+    if path.removeprefix(f"{TEE}.") in _DEBUG and text in ("false", "disabled"):
+        why = "It asks for a guest whose memory the host cannot read, as every policy should."
+        return _value_edit(condition, value, safe=True, why=why)
+    return _value_edit(condition, value, safe=False, why=_danger(path, f"with {text!r}"))
 
 
 def _dropped(condition: Condition) -> Edit:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from skrkit.cli import inspect as command
+from skrkit.cli import reading
 from skrkit.cli.main import main
 
 
@@ -150,7 +150,7 @@ def test_a_name_that_no_file_can_have(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_a_file_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(command, "MAX_INPUT_BYTES", 10)
+    monkeypatch.setattr(reading, "MAX_INPUT_BYTES", 10)
     path = tmp_path / "large.bin"
     path.write_bytes(bytes(11))
     assert "expected: at most 10 bytes\n  found: more\n" in refusal(capsys, str(path))

@@ -25,6 +25,8 @@ COMMANDS = {
     "sandbox": ("Run the embedded Azure: up, status, down, reset", "skrkit sandbox up"),
     "lab": ("Open the notebooks in JupyterLab, in the browser", "skrkit lab"),
     "walkthrough": ("Run secure key release and show every artefact on the way", "skrkit walkthrough"),
+    "doctor": ("Check, in order, everything that a release needs", "skrkit doctor"),
+    "bundle": ("Put all the evidence into one file; verify and replay it", "skrkit bundle create"),
 }
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
 BROKEN_PIPE = 141  # 128 + SIGPIPE: the reader went away, which is no failure of ours

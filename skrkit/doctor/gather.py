@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
@@ -307,7 +306,7 @@ class _Known:
         from skrkit.artefact import Collector
         from skrkit.release.flow import attest
 
-        nonce = self.asked["nonce"] = secrets.token_hex(16)
+        nonce = self.asked["nonce"] = self.cloud.make_nonce()
         roots, now = self.cloud.amd_roots(), self.cloud.now()
         return attest(source, issuer, nonce=nonce, amd_roots=roots, now=now, made=Collector(4)).token
 
@@ -338,7 +337,7 @@ class _Known:
             version=version_of(self.key),
             policy=self._policy(),
             enc=enc,
-            nonce=secrets.token_hex(16),
+            nonce=self.cloud.make_nonce(),
             host=url.removeprefix("https://"),
             roots=self.cloud.release_roots(),
             now=self.cloud.now(),

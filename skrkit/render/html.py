@@ -18,8 +18,20 @@ from skrkit.render.view import Block, Bytes, Row, Rows, Step, Steps, Verdict, Vi
 from skrkit.wire import Span
 
 GREY = "#808080"
-COLOURS: dict[Verdict, str] = {"ok": "#2e8b57", "failed": "#d64545", "not-checked": "#a87b00"}
-MARKS: dict[Verdict, str] = {"ok": "✓ ok", "failed": "✗ failed", "not-checked": "– not checked"}
+COLOURS: dict[Verdict, str] = {
+    "ok": "#2e8b57",
+    "failed": "#d64545",
+    "not-checked": "#a87b00",
+    "warning": "#a87b00",
+    "skipped": GREY,
+}
+MARKS: dict[Verdict, str] = {
+    "ok": "✓ ok",
+    "failed": "✗ failed",
+    "not-checked": "– not checked",
+    "warning": "! warning",
+    "skipped": "· skipped",
+}
 SPAN_COLOURS = ("#3d85c6", "#c9711a", "#3f9142", "#b657a8", "#8a7f1f", "#cc4b5a", "#2b93a3", "#7f6bd1")
 MONO = "font-family:monospace"
 LIT = "background-color:#ffd54a;color:#111111;font-weight:bold"
@@ -73,12 +85,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str 
     body = "".join(_table_row(row) for row in rows)
     said = f'<caption style="text-align:left">{text(caption)}</caption>' if caption else ""
     head = f"<thead><tr>{top}</tr></thead>" if header else ""
-    return f'<table style="margin:4px 0">{said}{head}<tbody>{body}</tbody></table>'
+    return f'<table style="overflow-wrap:break-word;margin:4px 0">{said}{head}<tbody>{body}</tbody></table>'
 
 
 def _table_row(cells: Sequence[str]) -> str:
     first = f'<th scope="row" style="{_CELL};font-weight:normal">{cells[0]}</th>'
-    return "<tr>" + first + "".join(f'<td style="{_CELL};{_BROKEN}">{cell}</td>' for cell in cells[1:]) + "</tr>"
+    rest = (f'<td style="{_CELL};white-space:pre-wrap">{cell}</td>' if cell else "<td></td>" for cell in cells[1:])
+    return f"<tr>{first}{''.join(rest)}</tr>"
 
 
 def details(summary: str, inner: str, *, is_open: bool = False) -> str:

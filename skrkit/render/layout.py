@@ -13,14 +13,20 @@ from typing import Literal, TypeAlias
 from skrkit.render.view import Bytes, Row, Rows, Step, Steps, Verdict, View, scalar
 from skrkit.wire import Json, Span
 
-Role: TypeAlias = Literal["", "heading", "name", "note", "ok", "failed", "not-checked"]
+Role: TypeAlias = Literal["", "heading", "name", "note", "ok", "failed", "not-checked", "warning", "skipped"]
 Line: TypeAlias = tuple[tuple[Role, str], ...]
 
 MIN_WIDTH = 40
 MAX_NAME = 34  # the longest name column; a longer name has its value on the next line
 _WIDE = 110  # from this width on, sixteen bytes fit on a line beside their meaning
 MIN_REPEATED = 4  # a value of this many bytes and more is not written a second time beside its bytes
-_MARKS: dict[Verdict, str] = {"ok": "✓ ok", "failed": "✗ failed", "not-checked": "– not checked"}
+_MARKS: dict[Verdict, str] = {
+    "ok": "✓ ok",
+    "failed": "✗ failed",
+    "not-checked": "– not checked",
+    "warning": "! warning",
+    "skipped": "· skipped",
+}
 _MARK_WIDTH = 15
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 

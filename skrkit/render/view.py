@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 32  # a token nests five deep; deeper than this is said, not drawn
 DIGEST_PREFIX = 16  # hex digits of a SHA-256 that a heading shows: enough to compare two files by eye
 
-Verdict: TypeAlias = Literal["ok", "failed", "not-checked"]
+Verdict: TypeAlias = Literal["ok", "failed", "not-checked", "warning", "skipped"]
 
 
 class Row(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from skrkit.encoding import json_object
@@ -20,14 +21,14 @@ KEYS_API = "7.5"
 class Reader:
     """Reads as the identity of its side of the cloud: the operator, or the VM inside one. Use as a context manager.
 
-    Every method raises `ServiceError` with the service's own code and message, and `ParseError` for an odd answer.
+    `tokens` are access tokens that are known already, by the host they are for. Every method raises `ServiceError` with the service's own code and message, and `ParseError` for an odd answer.
     """
 
-    def __init__(self, cloud: Cloud) -> None:
+    def __init__(self, cloud: Cloud, *, tokens: Mapping[str, str] | None = None) -> None:
         self.cloud = cloud
         self._rest = RestClient(cloud)
         self._credential: Any = None
-        self._tokens: dict[str, str] = {}
+        self._tokens = dict(tokens or {})
 
     def __enter__(self) -> Reader:
         self._rest.__enter__()

@@ -1,0 +1,231 @@
+"""From outside, as who prepares the keys: sign-in, the VM and the vault as resources, the grant, the policy's text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from skrkit.doctor.check import NETWORK_LIMIT_S, Check, Outcome, failed, not_checked, ok, skipped, warning
+from skrkit.doctor.gather import policy_text
+
+if TYPE_CHECKING:
+    from skrkit.doctor.visit import Visit
+    from skrkit.wire import Json
+
+
+def _sign_in(visit: Visit) -> Outcome:
+    from skrkit.token.decode import decode_jwt
+
+    cloud = visit.reader.cloud
+    claims = decode_jwt(visit.reader.token(cloud.endpoints.management)).claims
+    issued = claims.get("iat")
+    if isinstance(issued, int):
+        visit.issued.append(("Entra ID, by a token's iat", datetime.fromtimestamp(issued, UTC)))
+    who = claims.get("upn") or claims.get("unique_name") or claims.get("appid") or "somebody"
+    facts = {name: claims.get(name) for name in ("oid", "tid", "appid")}
+    if not cloud.subscription:
+        fix = "export AZURE_SUBSCRIPTION_ID=…   or --subscription ID"
+        return failed(f"Signed in as {who}, and no subscription was named.", facts, fix=fix)
+    return ok(f"Signed in as {who} in tenant {claims.get('tid')}; subscription {cloud.subscription}.", facts)
+
+
+def _members(value: Json) -> Mapping[str, Json]:
+    return value if isinstance(value, dict) else {}
+
+
+def _resource_id(visit: Visit, kind: str, name: str) -> str:
+    group = f"/subscriptions/{visit.reader.cloud.subscription}/resourceGroups/{visit.names.resource_group}"
+    return f"{group}/providers/{kind}/{name}"
+
+
+def _vm(visit: Visit) -> Outcome:
+    if not (visit.names.vm and visit.names.resource_group):
+        return skipped("No VM was named: --vm NAME --resource-group NAME")
+    visit.vm = visit.reader.vm(_resource_id(visit, "Microsoft.Compute/virtualMachines", visit.names.vm))
+    profile = _members(_members(visit.vm.get("properties")).get("securityProfile"))
+    uefi = _members(profile.get("uefiSettings"))
+    identity = _members(visit.vm.get("identity"))
+    principals = principals_of(visit.vm)
+    facts: dict[str, Json] = {
+        "security_type": profile.get("securityType"),
+        "secure_boot": uefi.get("secureBootEnabled"),
+        "vtpm": uefi.get("vTpmEnabled"),
+        "identity_type": identity.get("type"),
+        "principals": list(principals),
+    }
+    kind, signs_in = facts["security_type"] or "no security type", identity.get("type") or "none"
+    said = f"{visit.names.vm}: {kind}, identity {signs_in}"
+    if str(facts["security_type"]).lower() != "confidentialvm":
+        return failed(f"{said}: it was not made as a confidential VM.", facts, cause="machine.not-a-cvm")
+    if not principals:
+        return failed(f"{said}: nobody can sign in as it.", facts, cause="identity.none")
+    if len(principals) > 1 and not identity.get("principalId"):
+        return failed(f"{said}: IMDS cannot choose one by itself.", facts, cause="identity.several")
+    if uefi.get("secureBootEnabled") is False:
+        return failed(f"{said}: secure boot is off.", facts, cause="evidence.secure-boot-off")
+    return ok(f"{said}, secure boot on, object id {principals[0]}.", facts)
+
+
+def principals_of(vm: Mapping[str, Json]) -> tuple[str, ...]:
+    """Return the object ids of a VM's identities: the system-assigned one first."""
+    identity = _members(vm.get("identity"))
+    own = identity.get("principalId")
+    assigned = _members(identity.get("userAssignedIdentities")).values()
+    others = [_members(each).get("principalId") for each in assigned]
+    return tuple(str(found) for found in (own, *others) if found)
+
+
+def _vault(visit: Visit) -> Outcome:
+    if not (visit.names.vault and visit.names.resource_group):
+        return skipped("No vault was named: --vault NAME --resource-group NAME")
+    visit.vault = visit.reader.vault(_resource_id(visit, "Microsoft.KeyVault/vaults", visit.names.vault))
+    properties = _members(visit.vault.get("properties"))
+    rules = _members(properties.get("networkAcls"))
+    sku = str(_members(properties.get("sku")).get("name") or "").lower()
+    public = str(properties.get("publicNetworkAccess") or "Enabled").lower() != "disabled"
+    denies = str(rules.get("defaultAction") or "Allow").lower() == "deny"
+    roles = properties.get("enableRbacAuthorization") is True
+    facts: dict[str, Json] = {
+        "sku": sku,
+        "authorization": "roles" if roles else "access policies",
+        "public_network": public,
+        "firewall": "deny" if denies else "allow",
+        "tenant": properties.get("tenantId"),
+    }
+    said = f"{visit.names.vault}: {sku or 'no SKU'}, goes by {facts['authorization']}"
+    if sku != "premium":
+        words = f"{said}: only Premium has HSM keys, which alone can be released."
+        return failed(words, facts, cause="key.standard-vault")
+    if not public:
+        said = f"{said}. Public access is off: only a private endpoint leads to it."
+        return warning(said, facts, cause="access.private-only")
+    if denies:
+        said = f"{said}. Its firewall lets in {_allowed(rules)}: the VM must be among them."
+        return warning(said, facts, cause="access.firewall-address")
+    return ok(f"{said}, open to every network.", facts)
+
+
+def _allowed(rules: Mapping[str, Json]) -> str:
+    counts = []
+    for name, words in (("ipRules", "address rules"), ("virtualNetworkRules", "subnets")):
+        listed = rules.get(name)
+        counts.append(f"{len(listed) if isinstance(listed, list) else 0} {words}")
+    return " and ".join(counts)
+
+
+def _grant(visit: Visit) -> Outcome:
+    principals = principals_of(visit.vm)
+    properties = _members(visit.vault.get("properties"))
+    if not (principals and properties):
+        return skipped("The VM or the vault was not named, or not read.")
+    policies = properties.get("accessPolicies")
+    grants = [_members(policy) for policy in policies] if isinstance(policies, list) else []
+    granted = {str(grant.get("objectId") or "").lower(): _key_permissions(grant) for grant in grants}
+    found = {oid: granted.get(oid.lower(), ()) for oid in principals}
+    facts: dict[str, Json] = {"grants": {oid: list(permissions) for oid, permissions in found.items()}}
+    if properties.get("enableRbacAuthorization") is True:
+        return _roles(any("release" in permissions for permissions in found.values()), facts)
+    holders = [oid for oid, permissions in found.items() if "release" in permissions]
+    if not holders:
+        return _without_release(principals, granted, facts)
+    beyond = [name for name in found[holders[0]] if name != "release"]
+    if beyond:
+        said = f"Object id {holders[0]} may release, and also {', '.join(beyond)}, which a release does not need."
+        fix = f"az keyvault set-policy --name {visit.names.vault} --object-id {holders[0]} --key-permissions release"
+        return warning(said, facts, fix=fix)
+    return ok(f"The access policy gives object id {holders[0]} `release` and nothing more.", facts)
+
+
+def _key_permissions(grant: Mapping[str, Json]) -> tuple[str, ...]:
+    keys = _members(grant.get("permissions")).get("keys")
+    return tuple(sorted(str(name).lower() for name in keys)) if isinstance(keys, list) else ()
+
+
+def _roles(ignored: bool, facts: dict[str, Json]) -> Outcome:
+    """Return what can be said of a vault that goes by roles, which are Resource Manager's and are not read here."""
+    if ignored:
+        said = "An access policy gives the VM's identity `release`; this vault goes by roles, and ignores it."
+        return failed(said, facts, cause="access.rbac-mode")
+    said = "This vault goes by Azure roles, which were not read: release.preflight, inside the VM, tells."
+    return not_checked(said, facts, fix="az role assignment list --scope VAULT_ID --assignee OBJECT_ID --all")
+
+
+def _without_release(
+    principals: tuple[str, ...], granted: Mapping[str, tuple[str, ...]], facts: dict[str, Json]
+) -> Outcome:
+    others = [oid for oid, permissions in granted.items() if permissions == ("release",)]
+    wanted = ", ".join(principals)
+    if others and not any(oid.lower() in granted for oid in principals):
+        said = f"`release` was granted to {', '.join(others)}, and the VM's identity is {wanted}: was it made anew?"
+        return failed(said, facts, cause="access.stale-object-id")
+    said = f"No access policy gives the VM's identity {wanted} `release`."
+    return failed(said, facts, cause="access.release-missing")
+
+
+def _lint(visit: Visit) -> Outcome:
+    from skrkit.policy.lint import lint_bytes
+    from skrkit.policy.lint_rules import Severity
+
+    text = policy_text(visit.key)
+    if not text:
+        return skipped("The key's policy was not read.")
+    findings = lint_bytes(text)
+    counts = {severity.value: sum(f.severity is severity for f in findings) for severity in Severity}
+    said = ", ".join(f"{number} {name}{'' if number == 1 else 's'}" for name, number in counts.items())
+    facts: dict[str, Json] = {"findings": [finding.to_json() for finding in findings]}
+    if not findings:
+        return ok("The linter has nothing to say of the policy.", facts)
+    first = findings[0]
+    words = f"{said}. First: {first.id} at {first.pointer or 'the whole'}: {first.what}."
+    if first.severity is Severity.ERROR:
+        return failed(words, facts, fix=first.fix)
+    return warning(words, facts, fix=first.fix) if first.severity is Severity.WARNING else ok(words, facts)
+
+
+CHECKS = (
+    Check(
+        id="outside.sign-in",
+        title="Azure sign-in",
+        proves="Somebody is signed in here whom Resource Manager knows.",
+        side="outside",
+        limit_s=NETWORK_LIMIT_S,
+        run=_sign_in,
+    ),
+    Check(
+        id="vm.resource",
+        title="The VM as a resource",
+        proves="The VM was made as a confidential VM, with secure boot, and has an identity.",
+        side="outside",
+        needs=("outside.sign-in",),
+        limit_s=NETWORK_LIMIT_S,
+        run=_vm,
+    ),
+    Check(
+        id="vault.resource",
+        title="The vault as a resource",
+        proves="The vault has HSM keys, and its firewall lets clients in.",
+        side="outside",
+        needs=("outside.sign-in",),
+        limit_s=NETWORK_LIMIT_S,
+        run=_vault,
+    ),
+    Check(
+        id="vault.grant",
+        title="The grant",
+        proves="The VM's identity, as it is today, may release keys of this vault, and do no more.",
+        side="outside",
+        needs=("vm.resource", "vault.resource"),
+        run=_grant,
+    ),
+)
+POLICY_CHECKS = (
+    Check(
+        id="policy.lint",
+        title="The policy's text",
+        proves="The release policy says what its author means: a TEE, no debugging, claims that exist.",
+        side="outside",
+        needs=("key.attributes",),
+        run=_lint,
+    ),
+)

@@ -1,0 +1,49 @@
+"""From a failure to its cause and what mends it: the diagnosis names the cause, the catalogue words the fix."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from skrkit.errors import ServiceError, SkrkitError
+
+if TYPE_CHECKING:
+    from skrkit.doctor.visit import Visit
+
+# What a vTPM's refusal is evidence for, by TPM_RC.
+_TPM_CAUSES = {"TPM_RC_LOCKOUT": "machine.tpm-locked"}
+
+
+def cause_of(error: SkrkitError, visit: Visit, heard: int) -> tuple[str, str]:
+    """Return the id of the cause that the diagnosis names first for an error, and its fix; empty texts without one.
+
+    `heard` is the number of exchanges before the check: those after it are what the diagnosis looks at.
+    """
+    if isinstance(error, ServiceError) and error.code in _TPM_CAUSES:
+        cause = _TPM_CAUSES[error.code]
+        return cause, remedy(cause, visit)
+    from skrkit.diagnosis.explain import explain
+
+    findings = explain(visit.case(error, since=heard)).findings
+    if not findings:
+        return "", ""
+    return findings[0].cause.id, findings[0].command or findings[0].fix or findings[0].cause.fix
+
+
+def remedy(cause_id: str, visit: Visit) -> str:
+    """Return what mends a cause: the catalogue's command with this visit's names in it, else its sentence."""
+    from skrkit.diagnosis.catalogue import cause_named
+
+    cause = cause_named(cause_id)
+    names = {
+        "vault": visit.names.vault,
+        "key": visit.names.key,
+        "vm": visit.names.vm,
+        "resource_group": visit.names.resource_group,
+        "attestation": visit.names.attestation,
+        "object_id": str(visit.access_token.get("oid") or ""),
+    }
+    known = {name: value for name, value in names.items() if value}
+    try:
+        return cause.command.format_map(known) if cause.command else cause.fix
+    except KeyError:  # the command asks for a name that this visit does not have
+        return cause.fix

@@ -1,0 +1,188 @@
+"""One visit of the doctor: where it looks, on whose behalf, and what its checks have learnt so far."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from skrkit.doctor.check import Check, Outcome, failed
+from skrkit.errors import ServiceError, SkrkitError, UsageError
+
+if TYPE_CHECKING:
+    from skrkit.cloud import Cloud
+    from skrkit.diagnosis.case import Case
+    from skrkit.doctor.host import Host
+    from skrkit.evidence.hcl import HclReport
+    from skrkit.services.attester import Attester
+    from skrkit.services.reader import Reader
+    from skrkit.services.recording import HttpExchange
+    from skrkit.token.verify import VerifiedToken
+    from skrkit.wire import Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """What the visit is about. An empty name was not given, and what asks for it is skipped."""
+
+    resource_group: str = ""
+    vm: str = ""
+    vault: str = ""
+    key: str = ""
+    attestation: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Visit:
+    """Where the checks look, and what they leave for those after them.
+
+    `inside` is the cloud as the VM sees it, None where there is no vTPM to look at; `outside` is the operator's, None
+    where nobody asked for that side. `calm` means that nobody said this machine is a confidential VM: that it is none
+    is then a fact and no failure. Use as a context manager: what was opened is closed at the end.
+    """
+
+    host: Host
+    names: Names
+    inside: Cloud | None = None
+    outside: Cloud | None = None
+    release: bool = False
+    calm: bool = False
+    exchanges: list[HttpExchange] = field(default_factory=list)
+    issued: list[tuple[str, datetime]] = field(default_factory=list)  # who said what time it is, in a token of just now
+    nonce: str = ""
+    hcl: HclReport | None = None
+    certificates: Mapping[str, str] = field(default_factory=dict)
+    pcrs: Mapping[int, bytes] = field(default_factory=dict)
+    event_log: bytes = field(default=b"", repr=False)
+    quote: tuple[bytes, bytes] = (b"", b"")
+    instance: Mapping[str, Json] = field(default_factory=dict)
+    vault_token: str = field(default="", repr=False)
+    access_token: Mapping[str, Json] = field(default_factory=dict)
+    attested: VerifiedToken | None = None
+    raw_token: bytes = field(default=b"", repr=False)
+    evidence: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    vm: Mapping[str, Json] = field(default_factory=dict)
+    vault: Mapping[str, Json] = field(default_factory=dict)
+    key: Mapping[str, Json] = field(default_factory=dict)
+    _opened: ExitStack = field(default_factory=ExitStack, repr=False)
+    _attester: Attester | None = field(default=None, repr=False)
+    _reader: Reader | None = field(default=None, repr=False)
+
+    def __enter__(self) -> Visit:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        with suppress(SkrkitError):  # what ended the visit counts, and a vTPM that is gone cannot be closed better
+            self._opened.close()
+
+    @property
+    def vm_side(self) -> Cloud:
+        """The cloud as the VM sees it. Raises `UsageError` where there is no vTPM."""
+        if self.inside is None:
+            raise UsageError(
+                what="the vTPM",
+                where="this machine",
+                expected="a TPM device",
+                found="none",
+                fix="Run this inside the confidential VM.",
+            )
+        return self.inside
+
+    @property
+    def either_side(self) -> Cloud:
+        """The cloud from inside where there is one, else from outside."""
+        return self.outside if self.inside is None and self.outside is not None else self.vm_side
+
+    @property
+    def attester(self) -> Attester:
+        """The open vTPM. Raises `ServiceError` or `UsageError` where it cannot be opened."""
+        if self._attester is None:
+            from skrkit.services.attester import Attester
+
+            self._attester = self._opened.enter_context(Attester(self.vm_side))
+        return self._attester
+
+    @property
+    def reader(self) -> Reader:
+        """What reads resources as the operator. Its exchanges are recorded as the VM's are."""
+        if self._reader is None:
+            from skrkit.services.reader import Reader
+
+            assert self.outside is not None, "only checks of the outer side ask"
+            self._reader = self._opened.enter_context(Reader(self.heard(self.outside)))
+        return self._reader
+
+    def heard(self, cloud: Cloud) -> Cloud:
+        """Return a cloud whose clients say what a service says now, and whose exchanges this visit keeps."""
+        from skrkit.doctor.gather import AT_ONCE
+        from skrkit.services.recording import recorded
+
+        return recorded(replace(cloud, settings=AT_ONCE), self.exchanges.append)
+
+    def vault_url(self) -> str:
+        """Return the vault's address."""
+        return self.either_side.endpoints.vault_url(self.names.vault)
+
+    def case(self, error: SkrkitError | None = None, *, since: int = 0) -> Case:
+        """Return what this visit knows as a case: of `error`, with the exchanges from number `since` on."""
+        from skrkit.diagnosis.case import Case
+        from skrkit.doctor.gather import error_members, exchange_of, policy_text
+
+        cloud = self.either_side
+        return Case(
+            at=cloud.now(),
+            error={} if error is None else error_members(error),
+            exchanges=tuple(exchange_of(seen, cloud.endpoints) for seen in self.exchanges[since:]),
+            access_token=self.access_token,
+            token=self.raw_token,
+            authority=self.names.attestation,
+            policy=policy_text(self.key),
+            key=self.key,
+            vault=self.vault,
+            vm=self.vm,
+            instance=self.instance,
+            evidence=self.evidence,
+            asked={name: value for name, value in self._asked().items() if value},
+            world=cloud.world,
+            amd_roots=cloud.amd_roots().ark if cloud.world == "sandbox" else {},
+        )
+
+    def _asked(self) -> dict[str, str]:
+        names = self.names
+        return {
+            "vault": names.vault,
+            "key": names.key,
+            "resource_group": names.resource_group,
+            "vm": names.vm,
+            "object_id": str(self.access_token.get("oid") or ""),
+        }
+
+    def failed_by(self, error: SkrkitError, heard: int) -> Outcome:
+        """Return the failure that an error is, with the cause that the diagnosis names for it."""
+        from skrkit.doctor.remedy import cause_of
+
+        evidence = f"{error.what} at {error.where}: expected {error.expected}, found {error.found}."
+        cause, fix = cause_of(error, self, heard)
+        return failed(evidence, {"error": dict(error.to_json())}, fix=fix or error.fix, cause=cause)
+
+    def too_slow(self, check: Check) -> Outcome:
+        """Return the failure of a check that had no answer within its limit."""
+        error = ServiceError(
+            what=check.title,
+            where="the network",
+            expected=f"an answer within {check.limit_s:g} s",
+            found="none",
+            fix="Check name resolution, routes, NSG and firewall to this service.",
+            code="Timeout",
+        )
+        return self.failed_by(error, len(self.exchanges))
+
+    def with_remedy(self, outcome: Outcome) -> Outcome:
+        """Return an outcome that has a cause and no fix with the catalogue's."""
+        if outcome.fix or not outcome.cause:
+            return outcome
+        from skrkit.doctor.remedy import remedy
+
+        return replace(outcome, fix=remedy(outcome.cause, self))

@@ -113,8 +113,8 @@ CAUSES = (
         why="A Managed HSM goes by roles of its own. A role given through Resource Manager does nothing here, and a "
         "scope of /keys and one of / are two.",
         fix="Assign the local role Managed HSM Crypto Service Release User at /keys or at the key.",
-        command='az keyvault role assignment create --hsm-name {vault} --role "Managed HSM Crypto Service Release User" '
-        "--assignee-object-id {object_id} --scope /keys",
+        command="az keyvault role assignment create --hsm-name {vault} "
+        '--role "Managed HSM Crypto Service Release User" --assignee-object-id {object_id} --scope /keys',
         source=sources.HSM_ROLES,
     ),
     Cause(

@@ -142,6 +142,15 @@ CAUSES = (
         source=sources.AMD_KDS,
     ),
     Cause(
+        id="network.proxied",
+        leg=Leg.NETWORK,
+        title="Somebody on the way answered in the place of the service",
+        symptom="HTML, a redirect, 407 or an empty 403 or 404, where the service answers in JSON",
+        why="A proxy, a captive portal or a firewall refuses the request itself.",
+        fix="Sign in at the proxy, or take the service's name out of its range with NO_PROXY.",
+        source=sources.KEY_VAULT_FIREWALL,
+    ),
+    Cause(
         id="network.entra",
         leg=Leg.NETWORK,
         title="Entra ID does not answer",

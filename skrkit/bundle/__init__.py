@@ -1,1 +1,1 @@
-"""One file that holds an attempt at a release: evidence, tokens' claims, requests, the doctor's report; redacted."""
+"""The evidence bundle: one file with all that is known of one attempt, and the checks that can be run on it again."""

@@ -1,0 +1,47 @@
+"""What a live bundle needs of the world: the doctor's report on the same stage as the case."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from skrkit.errors import SkrkitError
+
+if TYPE_CHECKING:
+    from skrkit.cloud import Cloud
+    from skrkit.doctor.visit import Visit
+    from skrkit.provision.stage import Stage
+    from skrkit.wire import Json
+
+
+def doctor_report(cloud: Cloud, stage: Stage) -> dict[str, Json]:
+    """Return the doctor's report as JSON: `checks`, and `error` where the visit itself could not be made."""
+    from skrkit.doctor.check import run_checks
+    from skrkit.doctor.checks import checks_for
+
+    try:
+        with _visit(cloud, stage) as visit:
+            results = run_checks(
+                checks_for(inside=visit.inside is not None, outside=visit.outside is not None),
+                visit,
+            )
+    except SkrkitError as error:
+        return {"checks": [], "error": dict(error.to_json())}
+    return {"checks": [result.to_json() for result in results]}
+
+
+def _visit(cloud: Cloud, stage: Stage) -> Visit:
+    from skrkit.doctor.host import host_of
+    from skrkit.doctor.place import in_azure, in_sandbox
+    from skrkit.doctor.visit import Names
+
+    names = Names(
+        resource_group=stage.resource_group,
+        vm=stage.vm,
+        vault=stage.vault,
+        key=stage.key,
+        attestation=stage.attestation,
+    )
+    host = host_of()
+    if cloud.world == "sandbox":
+        return in_sandbox(names, "", host)
+    return in_azure(cloud, names, "" if host.tpm else "outside", host)

@@ -1,0 +1,224 @@
+"""What the checks say of a case: verification of evidence and token, claims, policy decision, explanation. Pure.
+
+The same functions make the outcomes that a bundle records and those that `replay` holds against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from skrkit.endorsements.roots import AMD_ROOTS, TrustRoots
+from skrkit.errors import SkrkitError
+from skrkit.wire import Json
+
+if TYPE_CHECKING:
+    from skrkit.attestation.result import AttestationResult
+    from skrkit.diagnosis.case import Case
+    from skrkit.token.comparison import ClaimComparison
+
+SANDBOX = "sandbox"
+NOT_CHECKED = "not-checked"
+
+
+def roots_of(case: Case) -> TrustRoots:
+    """Return the roots to hold evidence against: AMD's, and for a case of the sandbox those that it names itself.
+
+    The latter vouch for nothing outside that sandbox, and results say `root: sandbox`.
+    """
+    if case.world == SANDBOX and case.amd_roots:
+        return TrustRoots(name=SANDBOX, ark=dict(case.amd_roots))
+    return AMD_ROOTS
+
+
+def pcrs_of(case: Case) -> dict[int, bytes] | None:
+    """Return the SHA-256 PCR values of a case, or None. Raises `ParseError` for values that are malformed."""
+    data = case.evidence.get("pcrs")
+    if data is None:
+        return None
+    from skrkit.inspect.pcrs import parse_pcrs
+
+    return dict(parse_pcrs(data).values)
+
+
+def verified_evidence(case: Case, now: datetime) -> AttestationResult | None:
+    """Return the local verification of the evidence at that time, or None without an HCL report."""
+    from skrkit.attestation.verifier import Evidence, verify_evidence
+
+    given = case.evidence
+    if "hcl-report" not in given:
+        return None
+    evidence = Evidence(
+        hcl=given["hcl-report"],
+        vek=given.get("vcek"),
+        chain=given.get("chain", b""),
+        quote=given.get("quote"),
+        quote_signature=given.get("quote-signature"),
+        ak=given.get("ak-public"),
+        pcrs=pcrs_of(case),
+        event_log=given.get("event-log"),
+    )
+    return verify_evidence(evidence, now=now, roots=roots_of(case))
+
+
+def token_verdict(case: Case, now: datetime) -> dict[str, Json]:
+    """Return what the verification of the signed token says, or what was recorded of it where it was left out.
+
+    `verdict` is "ok", "failed" or "not-checked"; a failure has the members of its error, the step among them.
+    """
+    from skrkit.token.decode import decode_jwt
+    from skrkit.token.jwks import parse_jwks
+    from skrkit.token.verify import verify_token
+
+    if not case.token:
+        return {**case.token_verdict, "recorded": True} if case.token_verdict else {}
+    try:
+        token = decode_jwt(case.token)
+        if not case.jwks or not case.authority:
+            return {"verdict": NOT_CHECKED, "why": "the keys of the configured authority are not known"}
+        verified = verify_token(token, jwks=parse_jwks(case.jwks), issuer=case.authority, now=now)
+    except SkrkitError as error:
+        return {"verdict": "failed", **error.to_json()}
+    return {"verdict": "ok", "key_id": verified.key_id, "issuer": verified.issuer, "at": now.isoformat()}
+
+
+def claims_of(case: Case) -> Mapping[str, Json]:
+    """Return the claims of the attestation token, signed or not. Empty where there are none to read."""
+    from skrkit.token.decode import decode_jwt
+
+    if case.token:
+        try:
+            return decode_jwt(case.token).claims
+        except SkrkitError:
+            return case.claims
+    return case.claims
+
+
+def compared_claims(case: Case) -> ClaimComparison | None:
+    """Return the token's claims against the raw evidence, or None without claims."""
+    from skrkit.token.comparison import ClaimEvidence, compare_claims
+
+    claims = claims_of(case)
+    if not claims:
+        return None
+    given = case.evidence
+    evidence = ClaimEvidence(
+        hcl=given.get("hcl-report", b""),
+        quote=given.get("quote", b""),
+        pcrs=pcrs_of(case) or {},
+        event_log=given.get("event-log", b""),
+        key_public=given.get("key-public", b""),
+        nonce=case.asked.get("nonce", ""),
+    )
+    return compare_claims(claims, evidence)
+
+
+def _evidence(case: Case, now: datetime) -> dict[str, Json]:
+    result = verified_evidence(case, now)
+    return {} if result is None else {**result.fields(), "evaluated_at": now.isoformat()}
+
+
+def _claims(case: Case, _now: datetime) -> dict[str, Json]:
+    compared = compared_claims(case)
+    return {} if compared is None else compared.fields()
+
+
+def _decision(case: Case, _now: datetime) -> dict[str, Json]:
+    from skrkit.policy.evaluate import evaluate
+    from skrkit.policy.parse import parse_policy
+
+    claims = claims_of(case)
+    if not case.policy or not claims:
+        return {}
+    return evaluate(parse_policy(case.policy), claims).to_json()
+
+
+def _explanation(case: Case, _now: datetime) -> dict[str, Json]:
+    from skrkit.diagnosis.explain import explain
+
+    if not case.error and not case.exchanges:
+        return {}
+    return explain(case).fields()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check that can be run again: its name, what it says in words, and how it is run on a case."""
+
+    name: str
+    title: str
+    run: Callable[[Case, datetime], dict[str, Json]]
+
+
+CHECKS = (
+    Check(name="evidence", title="Local verification of the evidence", run=_evidence),
+    Check(name="token", title="Verification of the attestation token", run=token_verdict),
+    Check(name="claims", title="Token against evidence", run=_claims),
+    Check(name="decision", title="The release policy's decision", run=_decision),
+    Check(name="explanation", title="Why the release failed", run=_explanation),
+)
+
+
+def outcomes_of(case: Case, now: datetime) -> dict[str, dict[str, Json]]:
+    """Return what each check says of the case at that time, by name; a check that has nothing to look at is left out.
+
+    A check that cannot run has its error as outcome.
+    """
+    made: dict[str, dict[str, Json]] = {}
+    for check in CHECKS:
+        try:
+            outcome = check.run(case, now)
+        except SkrkitError as error:
+            outcome = {"failed": dict(error.to_json())}
+        if outcome:
+            made[check.name] = outcome
+    return made
+
+
+def essence(name: str, outcome: Mapping[str, Json]) -> dict[str, Json]:
+    """Return what an outcome decides, without its wording: verdicts by step, by claim, by clause, causes in order."""
+    if "failed" in outcome and isinstance(outcome["failed"], dict):
+        failed = outcome["failed"]
+        return {"error": failed.get("error"), "what": failed.get("what"), "step": failed.get("step")}
+    return dict(_ESSENCES[name](outcome))
+
+
+def _of_evidence(outcome: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+    yield from ((member, outcome.get(member)) for member in ("verdict", "root"))
+    for step in _rows(outcome.get("steps")):
+        yield f"step {step.get('id')}", step.get("verdict")
+
+
+def _of_token(outcome: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+    yield from ((member, outcome.get(member)) for member in ("verdict", "step", "key_id") if member in outcome)
+
+
+def _of_claims(outcome: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+    for claim in _rows(outcome.get("claims")):
+        yield f"claim {claim.get('pointer')}", claim.get("verdict")
+
+
+def _of_decision(outcome: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+    yield f"clause {outcome.get('pointer')}", outcome.get("holds")
+    for child in _rows(outcome.get("children")):
+        yield from _of_decision(child)
+
+
+def _of_explanation(outcome: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
+    for place, finding in enumerate(_rows(outcome.get("findings")), start=1):
+        yield f"finding {place}", f"{finding.get('cause')}, {finding.get('certainty')}"
+
+
+_ESSENCES: Mapping[str, Callable[[Mapping[str, Json]], Iterator[tuple[str, Json]]]] = {
+    "evidence": _of_evidence,
+    "token": _of_token,
+    "claims": _of_claims,
+    "decision": _of_decision,
+    "explanation": _of_explanation,
+}
+
+
+def _rows(value: Json) -> list[dict[str, Json]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []

@@ -84,7 +84,7 @@ def test_the_slowest_widget(started: Callable[[], tuple[Any, Path, dict[str, str
         faults = page.locator(".widget-dropdown select").first.locator("option").all_inner_texts()
         changes = [
             (faults.index("runtime-claims"), "Caught by hcl.report_data_eq_hash_of_variable_data"),
-            (faults.index("measurement"), "Caught by snp.signature"),
+            (faults.index("measurement"), "Caught by report.signature"),
         ]
         found["tamper panel"] = _reacts(page, ".widget-dropdown select", "change", changes)
         lab.close(page)

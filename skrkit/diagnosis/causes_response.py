@@ -78,7 +78,7 @@ CAUSES = (
         id="response.transfer-key",
         leg=Leg.RESPONSE,
         title="The key is wrapped for another key than this vTPM's",
-        symptom="Step release.transfer_key fails, or the vTPM cannot decrypt the first part of the ciphertext",
+        symptom="Step release.transfer_key or release.kek fails: the vTPM does not open the ciphertext's first part",
         why="The ephemeral key was made anew between attestation and release, or the token was another machine's: the "
         "vault wraps for the key in the token.",
         fix="Keep one ephemeral key from attestation to unwrapping: attest again, and release with that token.",
@@ -90,7 +90,7 @@ CAUSES = (
         id="response.enc",
         leg=Leg.RESPONSE,
         title="The answer is wrapped in another way than was asked for",
-        symptom="Step release.enc or release.kek fails; OAEP decryption fails",
+        symptom="Step release.enc fails; OAEP decryption fails",
         why="enc names the hash of OAEP: SHA-1 for CKM_RSA_AES_KEY_WRAP, SHA-256 and SHA-384 for the others. Client "
         "and vault took different ones.",
         fix="Decrypt with the hash that the answer's enc names, and refuse an enc that was not asked for.",

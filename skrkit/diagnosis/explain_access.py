@@ -111,7 +111,7 @@ def _unknown_record(reading: Reading) -> Iterator[Finding]:
 def _other_permission(reading: Reading, permission: str) -> Finding:
     return reading.find(
         "access.get-missing",
-        "proved" if reading.case.vault and permission == "get" else "likely",
+        "likely",
         expected=f"{permission} among the caller's key permissions, or a client that does not need it",
         found=f"no permission to {permission}",
         evidence=("Release was not asked: the client needs another permission before.",),

@@ -27,6 +27,7 @@ _SECURE_BOOT = (
 )
 _DBX = "x-ms-azurevm-dbxvalidated"
 _CLAIM = re.compile(r"[Cc]laim '([A-Za-z0-9._-]{1,200})'")
+_CLAIM_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _REFUSED_STEP = re.compile(r"refused at step ([A-Za-z0-9_.]{1,100}):")
 _SPOILT_BY_CERTIFICATE = "report.signature"
 _OTHER_KEY = ("quote.ak_eq_runtime_claims", "quote.signature_by_ak")
@@ -92,7 +93,7 @@ def _denied_claim(reading: Reading) -> str:
     details = inner.get("details") if isinstance(inner, dict) else None
     for detail in details if isinstance(details, list) else ():
         target = detail.get("target") if isinstance(detail, dict) else None
-        if isinstance(target, str):
+        if isinstance(target, str) and _CLAIM_NAME.fullmatch(target):  # a recorder may have put a digest there
             return target
     named = _CLAIM.search(reading.refusal.words)
     return named.group(1) if named else ""

@@ -55,7 +55,9 @@ def recognise(reading: Reading) -> Iterator[Finding]:
         expected=str(error.get("expected") or ""),
         found=str(error.get("found") or "")[:300],
     )
-    yield from _named(reading, told, "proved" if refusal.step else "likely")
+    seen = None if refusal.step else judged(reading)
+    proved = bool(refusal.step) or (seen is not None and seen.step == step)
+    yield from _named(reading, told, "proved" if proved else "likely")
 
 
 def foresee(reading: Reading) -> Iterator[Finding]:
@@ -254,13 +256,13 @@ def _key_cause(reading: Reading, fault: Fault) -> tuple[str, tuple[str, ...]]:
 
 def _of_times(reading: Reading, fault: Fault, certainty: Certainty) -> Iterator[Finding]:
     """Return whose clock is wrong: this machine's, where the services' own time is known and differs."""
-    at, theirs = reading.case.at, reading.service_time
+    at, theirs = reading.case.at, reading.service_time or moment_of(reading.case.access_token.get("iat"))
     future = not fault.where.endswith("/exp")
     if at is not None and theirs is not None and abs(at - theirs) > SKEW and _good_at(reading.claims, theirs):
         yield reading.find(
             "machine.clock-skew",
             "proved",
-            expected=f"{theirs.isoformat()}, the Date of the service's answer",
+            expected=f"{theirs.isoformat()}, by the services' own answers",
             found=f"{at.isoformat()}, this machine's clock",
             where="this machine's clock",
             evidence=("At the service's time the token is valid.", f"step {fault.step}"),

@@ -48,6 +48,8 @@ def _cannot_verify(reading: Reading) -> Iterator[Finding]:
 
 def _does_not_meet(reading: Reading) -> Iterator[Finding]:
     """Return the reason in the machine, where its evidence shows one, and then what the policy says to the claims."""
+    asked = [finding for finding in shown_by_policy(reading) if finding.cause.id == "policy.debug"]
+    yield from asked  # a policy that asks for just what the evidence shows is met or not for its own reason
     yield from shown_by_evidence(reading)
     decision = reading.decision
     failing = (

@@ -12,6 +12,7 @@ from skrkit.wire import Json
 
 MAX_WORDS = 4096  # of a message: a service's own has some hundred characters
 _STATUS_LINE = re.compile(r"HTTP (\d{3})(?: ([^:\s]*))?: (.*)", re.DOTALL)
+KEY_READ = "key.read"  # in a case's `machine`: the error of reading the key beforehand
 _IMDS = "169.254.169.254"
 _SUFFIXES = (
     (".vault.azure.", "vault"),
@@ -106,7 +107,7 @@ def refusal_of(case: Case) -> Refusal | None:
     """Return what said no in this case, or None where nothing did.
 
     A check of skrkit's own that failed comes first: what a service answered before it was taken for good. Then the
-    last exchange, if it failed, and then skrkit's error alone.
+    last exchange, if it failed, and then skrkit's error alone. Where all went well but the reading of the key, that.
     """
     error = case.error
     step = str(error.get("step") or "")
@@ -115,7 +116,9 @@ def refusal_of(case: Case) -> Refusal | None:
         return Refusal(step=step, error=error, exchange=last, service=_service_of_step(step))
     if last is not None and (last.status >= 400 or last.status == 0) and _same_service(last, error):
         return _of_exchange(last, error)
-    return _of_error(error, last) if error else None
+    unread = case.machine.get(KEY_READ)
+    told = error or (unread if isinstance(unread, dict) else {})
+    return _of_error(told, last) if told else None
 
 
 def _service_of_step(step: str) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from skrkit.release.ports import CollectedEvidence, Issued, RsaScheme
     from skrkit.services.attester import Attester
     from skrkit.services.maa import GuestAttestation
+    from skrkit.services.reader import Reader
     from skrkit.services.recording import HttpExchange
     from skrkit.token.jwks import Jwks
     from skrkit.token.verify import VerifiedToken
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 AT_ONCE: Mapping[str, Any] = {"retry_total": 0, "connection_timeout": 10, "read_timeout": 30}
 """Settings of clients that are to say what a service says now, and not whether it would come round in a while."""
 MAX_TEXT = 2_048  # of one text in a recorded body; evidence stands in the case by itself
+NOT_FOUND, FORBIDDEN = 404, 403
 REMEMBERED = 64  # exchanges: a walk has about ten
 
 
@@ -239,6 +241,7 @@ class _Known:
     instance: dict[str, Json] = field(default_factory=dict)
     evidence: dict[str, bytes] = field(default_factory=dict, repr=False)
     asked: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Json] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.at = self.cloud.now()
@@ -253,8 +256,20 @@ class _Known:
                 self.vm = reader.vm(stage.vm_id(cloud))
             with suppress(SkrkitError):
                 self.vault = reader.vault(stage.vault_id(cloud))
-            with suppress(SkrkitError):
+            try:
                 self.key = reader.key(stage.vault_url(cloud), stage.key)
+            except ServiceError as error:
+                self._without_key(reader, error)
+            except SkrkitError:
+                pass
+
+    def _without_key(self, reader: Reader, error: ServiceError) -> None:
+        """Keep what can be told of a key that does not read: that it is deleted, or that this side may not read it."""
+        if error.status == NOT_FOUND:
+            with suppress(SkrkitError):
+                self.key = reader.deleted_key(self.stage.vault_url(self.cloud), self.stage.key)
+        elif error.status == FORBIDDEN:
+            self.machine["key.read"] = error_members(error)
 
     def walk(self, *, release: bool) -> None:
         """Walk step 4 as the VM. Raises what its steps raise."""
@@ -387,6 +402,7 @@ class _Known:
             instance=self.instance,
             evidence=self.evidence,
             asked=self.asked,
+            machine=self.machine,
             world=self.cloud.world,
             amd_roots=roots,
         )

@@ -15,8 +15,6 @@ _ATTESTATION_KEY = re.compile(r"0x81000003\b", re.IGNORECASE)
 _NOT_DEFINED = re.compile(
     r"TPM_RC_HANDLE|no such index|0x0?0?(18B|14A)\b|\b330\b|TPM_RC_NV_UNINITIALIZED", re.IGNORECASE
 )
-    r"TPM_RC_HANDLE|no such index|0x0?0?(18B|14A)\b|\b330\b|TPM_RC_NV_UNINITIALIZED", re.IGNORECASE
-)
 _LOCKOUT = re.compile(r"TPM_RC_LOCKOUT|0x0?0?921\b", re.IGNORECASE)
 _ABSENT = re.compile(r"no such (device|file)|No such file or directory|outside of one", re.IGNORECASE)
 _DENIED = re.compile(r"permission denied", re.IGNORECASE)

@@ -8,20 +8,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from skrkit.artefact import STEP_TITLES, Artefact
-from skrkit.errors import ServiceError, SkrkitError, UsageError
+from skrkit.errors import ServiceError, UsageError
 from skrkit.lab.clock import follow
+from skrkit.lab.wording import word_errors
 from skrkit.provision.stage import Stage
 from skrkit.walkthrough import Walk
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Any
-
     from skrkit.cloud import Cloud
     from skrkit.provision.access import Access
     from skrkit.provision.identity import Identity
     from skrkit.provision.key import ReleasableKey
     from skrkit.release.flow import Attested, Released
+    from skrkit.sandbox.endpoint import Endpoint
 
 OLDEST_PYTHON = (3, 11)
 SAID_WIDTH = 88
@@ -71,7 +70,7 @@ def start() -> Cloud:
     A sandbox of another version of skrkit is restarted; its state stays. Raises `UsageError` for an old Python or a
     kernel without the packages, `ServiceError` when the sandbox does not start. Each says what to do.
     """
-    _word_errors()
+    word_errors()
     _check_kernel()
     from skrkit import __version__
     from skrkit.sandbox import process
@@ -85,10 +84,21 @@ def start() -> Cloud:
     said = [f"The sandbox {how}. Tenant {cloud.tenant}."]
     if older:
         said.append(f"It was of skrkit {older}; now it is of {__version__}, and nothing in it is lost.")
+    said += _made_with(process.running())
     if not has_widgets():
         said.append("Views stand still, because ipywidgets is not installed: pip install 'skrkit[lab]'")
     _say(" ".join(said))
     return cloud
+
+
+def _made_with(endpoint: Endpoint | None) -> list[str]:
+    """Return what there is to say of a sandbox whose keys or clock are not this computer's own."""
+    said = []
+    if endpoint is not None and endpoint.seed:
+        said.append("Its keys come from a seed: it is for lessons alone.")
+    if endpoint is not None and endpoint.clock:
+        said.append(f"Its clock stands still at {endpoint.clock}.")
+    return said
 
 
 def _sandbox() -> Cloud:
@@ -121,7 +131,7 @@ def ensure(step: int) -> World:
         raise UsageError(
             what="lab.ensure", where="step", expected="0, 1, 2, 3 or 4", found=repr(step), fix="lab.ensure(step=1)"
         )
-    _word_errors()
+    word_errors()
     world = walked(step)
     _say(_done(world))
     return world
@@ -173,7 +183,7 @@ def reset() -> None:
     """Put the world back: end the sandbox, remove its state, start a new one. Keys and VMs of before are gone."""
     from skrkit.sandbox import process
 
-    _word_errors()
+    word_errors()
     process.reset()
     endpoint = process.ensure_running()
     _say(f"A new sandbox runs: no VM, no vault, and a new tenant, {endpoint.tenant}.")
@@ -220,33 +230,3 @@ def _say(words: str) -> None:
     from textwrap import fill
 
     print(fill(words, width=SAID_WIDTH, break_on_hyphens=False))  # noqa: T201 - what these functions are for
-
-
-def _word_errors() -> None:
-    """Let this kernel show skrkit's own errors in their words alone: a traceback of the product teaches nothing."""
-    ipython = sys.modules.get("IPython")  # there in every kernel, and nobody else's business
-    shell = None if ipython is None else ipython.get_ipython()
-    if shell is not None:
-        shell.set_custom_exc((SkrkitError,), _show_error)
-
-
-def _show_error(
-    shell: Any, kind: type[BaseException], error: BaseException, trace: TracebackType, tb_offset: int | None = None
-) -> list[str]:
-    """Show an error as IPython shows one, with its words in place of the traceback."""
-    lines = worded(error)
-    shell._showtraceback(kind, error, lines)
-    return lines
-
-
-def worded(error: BaseException) -> list[str]:
-    """Return an error of skrkit in lines: what and where, expected, found, fix."""
-    from io import StringIO
-
-    from skrkit.render.plain import write
-    from skrkit.render.view import view_of_error
-
-    assert isinstance(error, SkrkitError)
-    stream = StringIO()
-    write(view_of_error(error), stream, width=100, colour=False)
-    return stream.getvalue().rstrip().splitlines()

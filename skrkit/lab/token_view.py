@@ -47,17 +47,21 @@ def explore_token(token: VerifiedToken | UnverifiedToken | str | bytes, *, now: 
     view = shortened(view_of(token), rows=SHOWN_ROWS, characters=SHOWN_CHARACTERS)
     words = View(heading=view.heading, facts=view.facts, blocks=(*_time_lines(token.claims, moment), *view.blocks))
     still = box(top + _times(token.claims, moment) + rest)
-    return Display(text_of(words), still, lambda: _widget(top, token.claims, moment, rest))
+    return Display(text_of(words), still, lambda: _widget(top, token.claims, now, rest))
 
 
-def _widget(top: str, claims: Mapping[str, Json], moment: datetime, rest: str) -> Any:
-    """Return the same view as a widget, whose times count on from `moment`."""
+def _widget(top: str, claims: Mapping[str, Json], now: datetime | None, rest: str) -> Any:
+    """Return the same view as a widget, whose times count on from `now`, or with the clock of this kernel's world."""
     import ipywidgets as widgets
 
-    ahead = moment - datetime.now(UTC)
-    draw: Callable[[], str] = lambda: live(_times(claims, datetime.now(UTC) + ahead, to_the_second=True))  # noqa: E731
+    ahead = None if now is None else now - datetime.now(UTC)
+
+    def draw() -> str:
+        seen = moment_of() if ahead is None else datetime.now(UTC) + ahead
+        return live(_times(claims, seen, to_the_second=True))
+
     times = widgets.HTML(value=draw())
-    if _moments(claims, moment):
+    if _moments(claims, moment_of(now)):
         count_down(times, draw)
     return widgets.VBox([widgets.HTML(value=live(top)), times, widgets.HTML(value=live(rest))])
 

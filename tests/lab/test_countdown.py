@@ -135,3 +135,21 @@ def test_in_a_kernel_it_counts_and_costs_next_to_nothing(kernel: Kernel, capture
     kernel.run("import asyncio; await asyncio.sleep(2.2)")
     status, said = kernel.run("shown.widget.children[1].value != first, time.process_time() - began < 0.5")
     assert (status, "(True, True)" in said) == ("ok", True)
+
+
+def test_where_the_clock_of_the_world_stands_still_so_do_the_times(
+    captures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ipywidgets", reason="NO WIDGET IS MADE: ipywidgets is not installed")
+    monkeypatch.setattr("skrkit.lab.clock._clock", lambda: datetime(2020, 1, 1, 12, 0, 0, tzinfo=UTC))
+    shown = explore_token((captures / "maa-token-and-akv-release" / "maa-token.jwt").read_text().strip())
+
+    async def counted() -> tuple[str, str]:
+        times: Any = shown.widget.children[1]
+        first = str(times.value)
+        await asyncio.sleep(1.1)
+        return first, str(times.value)
+
+    first, later = asyncio.run(counted())
+    assert "seen from 12:00:00 UTC" in first
+    assert later == first

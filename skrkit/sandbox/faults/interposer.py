@@ -1,7 +1,6 @@
-"""What stands between a guest and its vTPM while a fault of the vTPM is on: it changes commands, objects or answers.
+"""What stands between a guest and its vTPM while a fault of the vTPM is on: another object, or another answer.
 
-What it hands on is still answered by the vTPM itself, which signs and refuses as ever. It knows clients that authorise
-with the empty password, as those of Azure do; a command under an HMAC session would be refused once it is changed.
+Every command is still answered by the vTPM itself, which authorises, signs and refuses as ever.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ EARLIER_NONCE = bytes.fromhex("5ca1ab1e" * 8)
 """The nonce of somebody else, to whom the replayed quote once answered."""
 PLACEHOLDER_ISSUER = "Microsoft Azure Trusted VM RSA CA"
 """Azure's guest library takes an AK certificate of such an issuer for one that is not provisioned yet."""
-_HANDLES, _AUTHORISATION = 10, 14  # offsets: the first handle, and what follows one handle
 
 
 def answer(machine: Machine, command: bytes) -> bytes:
@@ -89,16 +87,14 @@ def _placeholder(machine: Machine) -> bytes:
 
 def _replayed_quote(machine: Machine, command: bytes) -> bytes:
     """Return a quote over the same PCRs that was made for another nonce than the guest's."""
-    start = _AUTHORISATION + 4 + int.from_bytes(command[_AUTHORISATION : _AUTHORISATION + 4], "big")
-    after = start + 2 + int.from_bytes(command[start : start + 2], "big")
-    nonce = len(EARLIER_NONCE).to_bytes(2, "big") + EARLIER_NONCE
-    changed = command[:start] + nonce + command[after:]
-    return machine.vtpm.transceive(changed[:2] + len(changed).to_bytes(4, "big") + changed[6:])
+    with machine.vtpm.standing_in(nonce=EARLIER_NONCE):
+        return machine.vtpm.transceive(command)
 
 
 def _other_object(machine: Machine, command: bytes) -> bytes:
     """Return the AK's word for itself, where the guest asked for its word for the transfer key."""
-    return machine.vtpm.transceive(command[:_HANDLES] + AK_HANDLE.to_bytes(4, "big") + command[_HANDLES + 4 :])
+    with machine.vtpm.standing_in(certified=AK_HANDLE):
+        return machine.vtpm.transceive(command)
 
 
 def _other_pcr(machine: Machine, command: bytes) -> bytes:

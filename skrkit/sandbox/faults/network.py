@@ -13,6 +13,7 @@ from skrkit.sandbox.faults.fault import Fault
 from skrkit.sandbox.web import AzureError
 
 if TYPE_CHECKING:
+    from skrkit.sandbox.tls import TlsAuthority
     from skrkit.sandbox.world import World
 
 Trouble = Literal["", "name", "unreachable", "tls"]
@@ -38,19 +39,20 @@ def tunnel_trouble(world: World, host: str) -> Trouble:
 
 
 def foreign_context(world: World, host: str) -> ssl.SSLContext:
-    """Return the TLS server context of an inspecting proxy: a certificate for the host, by a CA that nobody trusts.
+    """Return the TLS server context of an inspecting proxy: a certificate for the host, by a CA that nobody trusts."""
+    return foreign_authority(world).server_context(host)
 
-    The CA is made on the spot and kept nowhere.
-    """
+
+def foreign_authority(world: World) -> TlsAuthority:
+    """Return the CA of an inspecting proxy, made on the spot and kept nowhere. Nobody trusts it."""
     from skrkit.sandbox.store import Store
     from skrkit.sandbox.tls import TlsAuthority
 
-    authority = world.cache.get("inspecting-ca")
+    authority: TlsAuthority | None = world.cache.get("inspecting-ca")
     if authority is None:
         authority = TlsAuthority(Store(Path(":memory:")), lambda: datetime.now(UTC), name=INSPECTOR)
         world.cache["inspecting-ca"] = authority
-    context: ssl.SSLContext = authority.server_context(host)
-    return context
+    return authority
 
 
 def check_throttle(world: World) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -11,9 +10,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from skrkit.encoding import b64url, b64url_bytes
 from skrkit.sandbox import keygen
 from skrkit.sandbox.faults.fault import Fault
+from skrkit.sandbox.faults.network import foreign_authority
 from skrkit.sandbox.faults.token import key_of
 
 if TYPE_CHECKING:
+    from skrkit.sandbox.tls import TlsAuthority
     from skrkit.sandbox.vault.material import PrivateKey
     from skrkit.sandbox.vault.signing import Signer
     from skrkit.sandbox.world import World
@@ -116,21 +117,16 @@ def _other_enc(enc: str) -> str:
 
 
 def _unknown_signer(world: World) -> Signer:
-    from skrkit.sandbox.store import Store
-    from skrkit.sandbox.tls import TlsAuthority
     from skrkit.sandbox.vault.signing import NAMES
 
-    authority: TlsAuthority | None = world.cache.get("fault/authority")
-    if authority is None:
-        authority = world.cache["fault/authority"] = TlsAuthority(Store(Path(":memory:")), world.now)
-    return _issued(world, authority, NAMES)
+    return _issued(world, foreign_authority(world), NAMES)
 
 
 def _signer_of_other_host(world: World) -> Signer:
     return _issued(world, world.tls, (OTHER_HOST,))
 
 
-def _issued(world: World, authority: Any, names: tuple[str, ...]) -> Signer:
+def _issued(world: World, authority: TlsAuthority, names: tuple[str, ...]) -> Signer:
     from skrkit.sandbox.vault.signing import signer_of
 
     key = key_of(world, "a middlebox")

@@ -42,6 +42,9 @@ class Core:
     exclusive_audit: int = int(Rh.UNASSIGNED)
     da_used: bool = False  # whether a value under dictionary-attack protection was used since the start
     dirty: bool = False
+    # What a fault puts in place of the caller's nonce in a quote, and of the object that a certification is about.
+    other_nonce: bytes | None = None
+    other_object: int | None = None
 
     def start(self, *, clear: bool) -> None:
         """Do what power and TPM2_Startup do. `clear` is a TPM Reset; otherwise a Resume, with PCRs as they were."""

@@ -184,11 +184,17 @@ class Vtpm:
 
     @contextmanager
     def standing_in(
-        self, *, nv: Mapping[int, NvIndex | None] = MappingProxyType({}), keys: Mapping[int, Key] = MappingProxyType({})
+        self,
+        *,
+        nv: Mapping[int, NvIndex | None] = MappingProxyType({}),
+        keys: Mapping[int, Key] = MappingProxyType({}),
+        nonce: bytes | None = None,
+        certified: int | None = None,
     ) -> Iterator[None]:
         """Answer, inside, as if these NV indexes (None: not defined) and persistent keys were this TPM's own.
 
-        What a command inside writes to them is forgotten. For faults alone.
+        What a command inside writes to them is forgotten. A quote has `nonce` in it, whatever was asked for, and a
+        certification is about the object `certified`. For faults alone.
         """
         with self._lock:
             state = self._core.state
@@ -197,9 +203,11 @@ class Vtpm:
             for index in (index for index, held in nv.items() if held is None):
                 state.nv.pop(index, None)
             state.persistent.update(keys)
+            self._core.other_nonce, self._core.other_object = nonce, certified
             try:
                 yield
             finally:
+                self._core.other_nonce = self._core.other_object = None
                 _put_back(state.nv, before[0], nv)
                 _put_back(state.persistent, before[1], keys)
 

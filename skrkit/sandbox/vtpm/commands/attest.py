@@ -90,6 +90,7 @@ def quote(core: Core, handle: int, qualifying: bytes, asked: Scheme, selections:
     if scheme is None or scheme.hash_alg == Alg.NULL:
         raise parameter_error(2, Rc.SCHEME)
     present = core.state.pcrs.present(selections)
+    qualifying = qualifying if core.other_nonce is None else core.other_nonce
     statement = (
         _head(core, signer, ST_ATTEST_QUOTE, qualifying)
         + marshal_selections(present)
@@ -114,6 +115,6 @@ def certify(core: Core, handle: int, sign_handle: int, qualifying: bytes, asked:
     scheme = signing_scheme(signer, asked)
     if scheme is None:
         raise parameter_error(2, Rc.SCHEME)
-    key = core.key(handle)
+    key = core.key(handle if core.other_object is None else core.other_object)
     statement = _head(core, signer, ST_ATTEST_CERTIFY, qualifying) + tpm2b(key.name) + tpm2b(key.qualified_name)
     return _signed(signer, scheme, statement)

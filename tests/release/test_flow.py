@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 
 from skrkit.artefact import Collector
 from skrkit.encoding import b64url
-from skrkit.errors import ParseError, ReleaseRefused, VerificationError
+from skrkit.errors import ParseError, ReleaseRefused, ServiceError, VerificationError
 from skrkit.policy.parse import parse_policy
 from skrkit.policy.templates import cvm_policy
 from skrkit.release.flow import Attested, Released, Terms, attest, check_transfer_key, open_release, request_release
@@ -285,6 +285,61 @@ def test_a_token_that_answers_another_question_is_refused_by_its_step(vm: Attest
 
 def test_the_names_of_the_faults_are_all_tried(vm: Attester) -> None:
     assert tuple(_faults(vm)) == FAULTS
+
+
+@dataclass
+class Stale(Source):
+    """A VM whose report is one of before."""
+
+    def collect(self, *, user_data: bytes) -> CollectedEvidence:
+        fresh, before = super().collect(user_data=user_data), super().collect(user_data=b"before")
+        return replace(fresh, hcl_report=before.hcl_report)
+
+
+def test_a_report_of_before_is_refused_before_the_provider_is_asked(vm: Attester) -> None:
+    provider, made = Provider(vm), Collector(4)
+    provider.attest = None  # type: ignore[assignment,method-assign]
+    with pytest.raises(VerificationError) as caught:
+        attest(Stale(vm), provider, nonce="abc", amd_roots=vm.world.silicon.roots(), now=NOW, made=made)
+    error = caught.value
+    assert (error.step, error.what) == ("hcl.user_data", "user data of the HCL report")
+    assert error.where == "runtime claims /user-data"
+    assert error.expected.startswith("ddaf35a193617aba")  # SHA-512 of abc
+    assert error.found == b"before".hex() + "00" * 58
+
+
+@dataclass
+class Refusing(Source):
+    """A VM whose vTPM refuses to decrypt, with this code."""
+
+    code: str = ""
+
+    def decrypt(self, ciphertext: bytes, scheme: RsaScheme) -> bytes:
+        raise ServiceError(
+            what="TPM2_RSA_Decrypt", where="handle 0x80000000", expected="TPM_RC_SUCCESS", found=self.code, fix="Look.",
+            code=self.code,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("code", ["TPM_RC_FAILURE", "TPM_RC_VALUE"])
+def test_what_the_vtpm_cannot_open_is_named_by_what_it_was(vm: Attester, good: Attested, code: str) -> None:
+    source = Refusing(vm, code=code)
+    with pytest.raises(VerificationError) as caught:
+        attest(source, Provider(vm), nonce="n", amd_roots=vm.world.silicon.roots(), now=NOW, made=Collector(4))
+    assert (caught.value.step, caught.value.where) == ("envelope.inner_key", "/EncryptedInnerKey")
+    assert caught.value.found == f"one that the vTPM does not decrypt: TPM2_RSA_Decrypt answers {code}"
+    vault, wanted = Vault(vm), terms()
+    answer = request_release(vault, good.token, wanted)
+    with pytest.raises(VerificationError) as caught:
+        open_release(source, vault, answer, wanted)
+    assert (caught.value.step, caught.value.where) == ("release.kek", "/ciphertext, the first part")
+
+
+def test_another_refusal_of_the_vtpm_stays_its_own(vm: Attester) -> None:
+    source = Refusing(vm, code="TPM_RC_PCR_CHANGED")
+    with pytest.raises(ServiceError) as caught:
+        attest(source, Provider(vm), nonce="n", amd_roots=vm.world.silicon.roots(), now=NOW, made=Collector(4))
+    assert caught.value.code == "TPM_RC_PCR_CHANGED"
 
 
 def test_an_envelope_for_another_vtpm_does_not_open(vm: Attester) -> None:

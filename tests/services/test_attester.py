@@ -10,7 +10,9 @@ import pytest
 
 from skrkit.cloud import Cloud
 from skrkit.errors import ServiceError, UsageError
+from skrkit.sandbox.hcl import build_hcl_report, runtime_claims
 from skrkit.sandbox.vtpm import Vtpm, VtpmState
+from skrkit.services import attester
 from skrkit.services.attester import Attester, write_user_data
 from skrkit.tpm.client import Tpm
 
@@ -67,6 +69,37 @@ def test_user_data_is_written_whatever_the_index_was(size: int | None) -> None:
         with pytest.raises(UsageError) as caught:
             write_user_data(tpm, bytes(65))
     assert (caught.value.expected, caught.value.found) == ("at most 64 bytes", "65 bytes")
+
+
+@dataclass
+class Paravisor:
+    """A TPM whose report follows the user data only at the read of this number, as a paravisor's does for 2 s."""
+
+    fresh_at: int
+    reads: int = 0
+
+    def nv_read(self, index: int) -> bytes:
+        assert index == 0x01400001
+        self.reads += 1
+        return self.report(b"now" if self.reads >= self.fresh_at else b"before")
+
+    @staticmethod
+    def report(user_data: bytes) -> bytes:
+        claims = runtime_claims(ak=1 << 2047, ek=1 << 2047, vm_id="v", secure_boot=True, user_data=user_data)
+        return build_hcl_report(bytes(1184), claims)
+
+
+@pytest.mark.parametrize(("fresh_at", "reads", "fresh"), [(1, 1, True), (3, 3, True), (7, 7, True), (8, 7, False)])
+def test_a_report_of_before_is_read_again_for_three_seconds(
+    monkeypatch: pytest.MonkeyPatch, fresh_at: int, reads: int, fresh: bool
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("time.sleep", waits.append)
+    tpm: Any = Paravisor(fresh_at)
+    report = attester._read_report(tpm, b"now")
+    assert (report == Paravisor.report(b"now"), tpm.reads) == (fresh, reads)
+    assert sum(waits) == 0.5 * (reads - 1)
+    assert sum(waits) <= 3
 
 
 def test_an_attester_that_is_not_open_says_so() -> None:

@@ -7,18 +7,21 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skrkit.errors import ParseError, ServiceError, UsageError
-from skrkit.tpm.client import Exchange, Tpm
+from skrkit.errors import ParseError, ServiceError, UsageError, VerificationError
+from skrkit.tpm.client import DecryptScheme, Exchange, Tpm
 from skrkit.tpm.commands import AK_HANDLE, Command
 from skrkit.tpm.transport import SocketTransport
 
-from .guest_flow import BIG_INDEX, run_guest_flow
+from .guest_flow import BIG_INDEX, GuestFlow, run_guest_flow
 
 READ_PUBLIC = bytes.fromhex("000e01400001000b6204040400000a28") + bytes(36)
 
@@ -125,6 +128,52 @@ def test_a_wrong_ciphertext_leaves_no_session(swtpm: SocketTransport) -> None:
         with pytest.raises(ServiceError) as refused:
             tpm.rsa_decrypt(key.handle, b"\x01" * 255, scheme="rsaes", pcrs=[0])
         assert refused.value.what == "TPM2_RSA_Decrypt"
+
+
+def test_a_ciphertext_for_another_key_is_refused_as_a_failure(swtpm: SocketTransport) -> None:
+    """What the release flow takes for "not for this key", told by a TPM that is not skrkit's."""
+    tpm, sha256 = Tpm(swtpm), hashes.SHA256()
+    key = tpm.create_ephemeral_key([0])
+    stranger = rsa.generate_private_key(65537, 2048).public_key()
+    pairs: tuple[tuple[DecryptScheme, padding.AsymmetricPadding], ...] = (
+        ("rsaes", padding.PKCS1v15()),
+        ("oaep-sha256", padding.OAEP(padding.MGF1(sha256), sha256, None)),
+    )
+    for scheme, padded in pairs:
+        with pytest.raises(ServiceError) as refused:
+            tpm.rsa_decrypt(key.handle, stranger.encrypt(b"k" * 32, padded), scheme=scheme, pcrs=[0])
+        assert refused.value.code == "TPM_RC_FAILURE"
+
+
+@dataclass
+class Replaying:
+    """A transport that answers every TPM2_Quote with the first answer that it saw."""
+
+    inner: SocketTransport
+    first: bytes = b""
+
+    def transceive(self, command: bytes) -> bytes:
+        if command[6:10] != (0x158).to_bytes(4, "big"):  # TPM2_Quote: Part 2, 6.5.2
+            return self.inner.transceive(command)
+        self.first = self.first or self.inner.transceive(command)
+        return self.first
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+@pytest.mark.parametrize(("sent", "expected"), [(b"\x02" * 20, "02" * 20), (b"", "no bytes, since no nonce was sent")])
+def test_a_replayed_quote_is_refused(swtpm: SocketTransport, sent: bytes, expected: str) -> None:
+    GuestFlow(swtpm).ensure_ak()
+    tpm = Tpm(Replaying(swtpm))
+    tpm.quote(AK_HANDLE, [0], b"\x01" * 20)
+    with pytest.raises(VerificationError) as refused:
+        tpm.quote(AK_HANDLE, [0], sent)
+    error = refused.value
+    assert (error.step, error.what) == ("quote.nonce", "TPM quote extraData")
+    assert error.where == "the answer to TPM2_Quote by handle 0x81000003"
+    assert (error.expected, error.found) == (expected, "01" * 20)
+    assert tpm.quote(AK_HANDLE, [0], b"\x01" * 20)  # what it was made for
 
 
 def test_retries_what_was_not_started(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,16 +35,20 @@ def _get_missing(world: World) -> dict[str, Any]:
 
 
 def _revoke(world: World, permission: str, object_ids: set[str], wanted: str) -> dict[str, Any]:
-    """Take a key permission from these identities in every vault, and return from whom."""
+    """Take a key permission from these identities in every vault, and return from whom, and what they had."""
     taken: list[Document] = []
     for vault in resources.vaults(world):
-        for policy in _policies(vault):
-            keys = policy["permissions"].get("keys") or []
-            kept = [name for name in keys if str(name).lower() != permission]
-            if str(policy["objectId"]).lower() in object_ids and kept != keys:
-                policy["permissions"]["keys"] = kept
-                taken.append({"vault": vault["id"], "policy": policy["objectId"], "name": vault["name"]})
-        vault["properties"]["accessPolicies"] = [each for each in _policies(vault) if any(each["permissions"].values())]
+        kept: list[Document] = []
+        for place, policy in enumerate(_policies(vault)):
+            less = policy
+            if str(policy["objectId"]).lower() in object_ids and _allows(policy, permission):
+                keys = [name for name in policy["permissions"]["keys"] if str(name).lower() != permission]
+                less = policy | {"permissions": policy["permissions"] | {"keys": keys}}
+                had = {"place": place, "before": policy, "after": less}
+                taken.append({"vault": vault["id"], "name": vault["name"]} | had)
+            if any(less["permissions"].values()):  # Resource Manager keeps no policy that allows nothing
+                kept.append(less)
+        vault["properties"]["accessPolicies"] = kept
         resources.write(world, vault)
     resources.require(taken, wanted)
     return {"permission": permission, "taken": taken}
@@ -53,18 +57,32 @@ def _revoke(world: World, permission: str, object_ids: set[str], wanted: str) ->
 def _granted_again(world: World, before: dict[str, Any]) -> Undone:
     permission = before["permission"]
     put_back, left = [], []
-    for taken in before["taken"]:
-        who = f"{permission} for {taken['policy']} in {taken['name']}"
-        vault = resources.read(world, taken["vault"])
+    for had in before["taken"]:
+        object_id = had["before"]["objectId"]
+        who = f"{permission} for {object_id} in {had['name']}"
+        vault = resources.read(world, had["vault"])
         if vault is None:
-            left.append(f"{taken['name']} (gone)")
-        elif _may(vault, taken["policy"], permission):
+            left.append(f"{had['name']} (gone)")
+        elif _may(vault, object_id, permission):
             left.append(f"{who} (was granted again)")
         else:
-            _grant(vault, taken["policy"], permission, tenant=world.tenant)
+            _give(_policies(vault), had, permission)
             resources.write(world, vault)
             put_back.append(who)
     return Undone(put_back=tuple(put_back), left=tuple(left))
+
+
+def _give(policies: list[Document], had: Document, permission: str) -> None:
+    """Put an access policy back as it was, or where somebody changed it since, add the permission to it."""
+    object_id = str(had["before"]["objectId"]).lower()
+    for place, policy in enumerate(policies):
+        if policy == had["after"]:
+            policies[place] = had["before"]
+            return
+        if str(policy["objectId"]).lower() == object_id:
+            policy["permissions"]["keys"] = [*(policy["permissions"].get("keys") or []), permission]
+            return
+    policies.insert(had["place"], had["before"])
 
 
 def _policies(vault: Document) -> list[Document]:
@@ -72,20 +90,16 @@ def _policies(vault: Document) -> list[Document]:
     return policies
 
 
+def _allows(policy: Document, permission: str) -> bool:
+    return permission in {str(name).lower() for name in policy["permissions"].get("keys") or []}
+
+
 def _may(vault: Document, object_id: str, permission: str) -> bool:
     return any(
-        permission in {str(name).lower() for name in policy["permissions"].get("keys") or []}
+        _allows(policy, permission)
         for policy in _policies(vault)
         if str(policy["objectId"]).lower() == object_id.lower()
     )
-
-
-def _grant(vault: Document, object_id: str, permission: str, *, tenant: str) -> None:
-    for policy in _policies(vault):
-        if str(policy["objectId"]).lower() == object_id.lower():
-            policy["permissions"]["keys"] = [*(policy["permissions"].get("keys") or []), permission]
-            return
-    _policies(vault).append({"tenantId": tenant, "objectId": object_id, "permissions": {"keys": [permission]}})
 
 
 # --- an identity made anew

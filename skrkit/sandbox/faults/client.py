@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from skrkit.errors import ServiceError, UsageError
+from skrkit.sandbox.faults.table import fault_named
 from skrkit.sandbox.process import control_answer, ensure_running
 from skrkit.wire import Json
 
@@ -19,13 +19,13 @@ def switch_on(name: str, *, home: Path | None = None) -> dict[str, Json]:
     Starts the sandbox if it does not run. Raises `UsageError` for an unknown name, and for a change of state that finds
     nothing to change.
     """
-    switched: dict[str, Json] = _asked("PUT", f"/faults/{quote(name, safe='')}", home)
+    switched: dict[str, Json] = _asked("PUT", f"/faults/{fault_named(name).name}", home)
     return switched
 
 
 def switch_off(name: str, *, home: Path | None = None) -> str:
     """Return what the fault found when it was switched off, a sentence. Raises `UsageError` for one that is not on."""
-    found: dict[str, str] = _asked("DELETE", f"/faults/{quote(name, safe='')}", home)["found"]
+    found: dict[str, str] = _asked("DELETE", f"/faults/{fault_named(name).name}", home)["found"]
     return found[name]
 
 

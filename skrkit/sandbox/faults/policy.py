@@ -100,6 +100,13 @@ def _rewrite(policy: Policy, claim: str, change: Callable[[dict[str, Any]], None
             change(condition)
 
 
+def _ask(condition: dict[str, Any], value: Any, operator: str = "equals") -> None:
+    """Let a condition ask for a value by one operator, whatever it asked before."""
+    claim = condition["claim"]
+    condition.clear()
+    condition.update({"claim": claim, operator: value})
+
+
 def _missing_prefix(policy: Policy) -> None:
     for condition in _conditions(policy):
         condition["claim"] = str(condition["claim"]).removeprefix(TEE)
@@ -122,27 +129,23 @@ def _claim_typo(policy: Policy) -> None:
 
 
 def _letter_case(policy: Policy) -> None:
-    _rewrite(policy, "x-ms-compliance-status", lambda condition: condition.update(equals="Azure-Compliant-CVM"))
+    _rewrite(policy, "x-ms-compliance-status", lambda condition: _ask(condition, "Azure-Compliant-CVM"))
 
 
 def _compliance_status(policy: Policy) -> None:
-    _rewrite(policy, "x-ms-compliance-status", lambda condition: condition.update(equals="azure-compliant-uvm"))
+    _rewrite(policy, "x-ms-compliance-status", lambda condition: _ask(condition, "azure-compliant-uvm"))
 
 
 def _debug(policy: Policy) -> None:
     def change(condition: dict[str, Any]) -> None:
-        prefix = TEE if str(condition["claim"]).startswith(TEE) else ""
-        condition.update(claim=f"{prefix}x-ms-sevsnpvm-is-debuggable", equals=False)
+        condition["claim"] = str(condition["claim"]).replace("x-ms-compliance-status", "x-ms-sevsnpvm-is-debuggable")
+        _ask(condition, False)
 
     _rewrite(policy, "x-ms-compliance-status", change)
 
 
 def _operator(policy: Policy) -> None:
-    def change(condition: dict[str, Any]) -> None:
-        condition["notEquals"] = "azure-compliant-uvm"
-        condition.pop("equals", None)
-
-    _rewrite(policy, "x-ms-compliance-status", change)
+    _rewrite(policy, "x-ms-compliance-status", lambda condition: _ask(condition, "azure-compliant-uvm", "notEquals"))
 
 
 def _authority_region(policy: Policy) -> None:

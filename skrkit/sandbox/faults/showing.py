@@ -41,7 +41,7 @@ def view_of_switched_on(fault: Mapping[str, Json]) -> View:
     mended = "by its cause's command, or " if fault["kind"] == "state" else ""
     rows = (
         Row(name="does", value=str(fault["does"])),
-        Row(name="shown by", value=f"step {step}, {STEP_TITLES[step].lower()}"),
+        Row(name="shown by", value=f"step {step}: {STEP_TITLES[step]}"),
         Row(name="is", value=ATTACK if fault["attack"] else "a mistake or a mishap, no attack"),
         Row(name="named by", value="skrkit explain --live, and skrkit doctor"),
         Row(name="mended", value=f"{mended}by skrkit sandbox fault --off {name}"),

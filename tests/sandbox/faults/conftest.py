@@ -16,24 +16,24 @@ from tests.sandbox.running import STAGE, staged
 
 
 @pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     """A sandbox after steps 1 to 3."""
-    with staged(tmp_path_factory.mktemp("faults")) as started:
-        cloud = cloud_of(started)
+    with staged(tmp_path_factory.mktemp("faults")) as endpoint:
+        cloud = cloud_of(endpoint)
         made = identity.enable(cloud, STAGE)
         access.grant(cloud, STAGE, made.object_id)
         create(cloud, VAULT, STAGE.key, cvm_policy(STAGE.attestation))
-        yield started
+        yield endpoint
+
+
+@pytest.fixture
+def endpoint(started: Endpoint) -> Iterator[Endpoint]:
+    """The same sandbox, in which no test leaves a fault."""
+    yield started
+    switch_all_off(home=started.home)
 
 
 @pytest.fixture(scope="module")
-def target(endpoint: Endpoint) -> str:
+def target(started: Endpoint) -> str:
     """A good attestation token, good for all of the module."""
-    return attested_token(cloud_of(endpoint))
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays_on(endpoint: Endpoint) -> Iterator[None]:
-    """Every test leaves the sandbox as it was."""
-    yield
-    switch_all_off(home=endpoint.home)
+    return attested_token(cloud_of(started))

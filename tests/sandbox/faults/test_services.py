@@ -40,7 +40,13 @@ def refused(code: str, words: str) -> Seen:
 NOT_MET = refused(
     "Forbidden/AccessDenied", "Target environment attestation does not meet key release policy requirements."
 )
-UNAUTHORIZED = {"error": ServiceError, "status": 401, "code": "Unauthorized"}
+
+
+def unauthorized(words: str) -> Seen:
+    """A release that Key Vault answers with 401, because of the access token."""
+    return Seen(status=401, code="Unauthorized", words=words)
+
+
 NOT_FOUND = "A key with (name/id) {} was not found in this key vault. If you recently deleted this key"
 
 LOOKS: dict[str, Seen] = {
@@ -64,16 +70,13 @@ LOOKS: dict[str, Seen] = {
     "network.maa-throttled": Seen(status=429, words="HTTP 429"),
     "network.maa-unavailable": Seen(status=503, words="HTTP 503"),
     "network.thim-unavailable": Seen(status=503, words="HTTP 503"),
-    "access-token.missing": Seen(**UNAUTHORIZED, words="AKV10000: Request is missing a Bearer or PoP token."),
-    "access-token.wrong-audience": Seen(
-        **UNAUTHORIZED,
-        words="AKV10022: Invalid audience. Expected https://vault.azure.net, found: https://management.azure.com.",
+    "access-token.missing": unauthorized("AKV10000: Request is missing a Bearer or PoP token."),
+    "access-token.wrong-audience": unauthorized(
+        "AKV10022: Invalid audience. Expected https://vault.azure.net, found: https://management.azure.com.",
     ),
-    "access-token.wrong-tenant": Seen(**UNAUTHORIZED, words="AKV10032: Invalid issuer. Expected one of"),
-    "access-token.expired": Seen(**UNAUTHORIZED, words="[TokenExpired] Error validating token: 'S2S12086'."),
-    "access-token.unknown-key": Seen(
-        **UNAUTHORIZED, words="AKV10046: Unable to resolve the key used for signature validation"
-    ),
+    "access-token.wrong-tenant": unauthorized("AKV10032: Invalid issuer. Expected one of"),
+    "access-token.expired": unauthorized("[TokenExpired] Error validating token: 'S2S12086'."),
+    "access-token.unknown-key": unauthorized("AKV10046: Unable to resolve the key used for signature validation"),
     "access.release-missing": refused("Forbidden/AccessDenied", "The user, group or application 'appid="),
     "access.stale-object-id": refused("Forbidden/AccessDenied", "The user, group or application 'appid="),
     "access.not-propagated": refused("Forbidden/AccessDenied", "The user, group or application 'appid="),

@@ -26,6 +26,7 @@ COMMANDS = {
     "lab": ("Open the notebooks in JupyterLab, in the browser", "skrkit lab"),
     "walkthrough": ("Run secure key release and show every artefact on the way", "skrkit walkthrough"),
     "doctor": ("Check, in order, everything that a release needs", "skrkit doctor"),
+    "explain": ("Say why a release failed, with the proof and the fix", "skrkit explain --live"),
     "bundle": ("Put all the evidence into one file; verify and replay it", "skrkit bundle create"),
 }
 INTERRUPTED = 130  # 128 + SIGINT, as a shell says it

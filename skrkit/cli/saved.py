@@ -32,14 +32,26 @@ def save(artefacts: Sequence[Artefact], folder: Path) -> Path:
             entries.append({"step": artefact.step, "name": artefact.name, "title": artefact.title, "files": files})
         _write(folder / INDEX, json.dumps({"steps": STEP_TITLES, "artefacts": entries}, indent=2).encode())
     except OSError as cause:
-        raise UsageError(
-            what="--save",
-            where=str(cause.filename or folder),
-            expected="a folder that can be written",
-            found=str(cause.strerror),
-            fix="Choose another folder, or make room on the disk.",
-        ) from cause
+        raise _unwritable(cause, folder, "folder") from cause
     return folder / INDEX
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write one file (0600) by way of a fresh one. Raises `UsageError` when it cannot be written."""
+    try:
+        _write(path, content)
+    except OSError as cause:
+        raise _unwritable(cause, path, "file") from cause
+
+
+def _unwritable(cause: OSError, place: Path, kind: str) -> UsageError:
+    return UsageError(
+        what="--save",
+        where=str(cause.filename or place),
+        expected=f"a {kind} that can be written",
+        found=str(cause.strerror),
+        fix=f"Choose another {kind}, or make room on the disk.",
+    )
 
 
 def _write(path: Path, content: bytes) -> str:

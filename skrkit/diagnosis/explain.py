@@ -53,7 +53,7 @@ def explain(case: Case) -> Explanation:
     next_ones = _ordered(_recognised(reading, _LATER, later=True))
     findings = _once([*first, *next_ones])
     return Explanation(
-        refusal=str(refusal) if refusal is not None else "nothing was refused in this case",
+        refusal=str(refusal) if refusal is not None else "",
         findings=tuple(findings),
         decision=reading.decision if _asks_policy(findings) else None,
         repairs=_repairs(reading) if _asks_policy(findings) else (),
@@ -107,6 +107,7 @@ def _unknown(reading: Reading, findings: list[Finding]) -> Iterator[str]:
         yield "What was refused: the answer of the service, with status and body (--response)."
     wanted = (
         ({"token", "policy"}, not case.token and not case.claims, "The attestation token that was sent (--token)."),
+        ({"token"}, case.at is None, "When it happened (--at)."),
         ({"token"}, not case.jwks, "The keys that the provider publishes at /certs (--jwks)."),
         ({"policy"}, not case.policy, "The key's release policy (--policy)."),
         ({"key"}, not case.key, "The key as the vault shows it: az keyvault key show (--key)."),

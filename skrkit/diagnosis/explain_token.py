@@ -83,7 +83,9 @@ def judged(reading: Reading) -> Fault | None:
         return _undecoded(case.token) or _unverified(reading) or _wrong_key(reading)
     if case.token_verdict.get("verdict") == "failed":
         members = case.token_verdict
-        return Fault(**{name: str(members.get(name) or "") for name in ("step", "where", "expected", "found")})
+        told = {name: str(members.get(name) or "") for name in ("step", "where", "expected", "found")}
+        told["step"] = told["step"] or "token.truncated"  # bytes that are no token fail before the first step
+        return Fault(**told)
     if case.claims:
         return _times(reading) or _wrong_key(reading)
     return None
@@ -114,7 +116,7 @@ def _fault_at(reading: Reading, keys: Jwks, authority: str) -> Fault | None:
     from skrkit.token.verify import verify_token
 
     assert reading.token is not None, "asked for a token that decodes"
-    at = reading.case.at
+    at = reading.case.at or moment_of(reading.claims.get("iat"))  # without a time, all but the times is checked
     if at is None:
         return None
     try:

@@ -55,8 +55,9 @@ class Finding:
 class Explanation:
     """Why a release failed: the refusal in the service's words, and the findings, the right one first.
 
-    `decision` is the policy's decision tree where policy and claims are known; `repairs` the smallest changes that
-    would make it pass. No finding at all is an honest answer: `unknown` then says what would have to be known.
+    An empty refusal means that nothing was refused, and the findings are what would be. `decision` is the policy's
+    decision tree where policy and claims are known; `repairs` the smallest changes that would make it pass. No finding
+    at all is an honest answer: `unknown` then says what would have to be known.
     """
 
     kind: ClassVar[str] = "explanation"

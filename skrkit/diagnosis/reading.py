@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from skrkit.diagnosis.case import Case
 from skrkit.diagnosis.catalogue import cause_named
 from skrkit.diagnosis.finding import Certainty, Finding
-from skrkit.diagnosis.refusal import Refusal
+from skrkit.diagnosis.refusal import Refusal, service_time
 from skrkit.errors import SkrkitError
 from skrkit.wire import Json
 
@@ -93,12 +92,7 @@ class Reading:
     @cached_property
     def service_time(self) -> datetime | None:
         """The clock of the services: the Date of the last answer that has one."""
-        for exchange in reversed(self.case.exchanges):
-            for name, value in exchange.response_headers.items():
-                moment = _date(value) if name.lower() == "date" else None
-                if moment is not None:
-                    return moment
-        return None
+        return service_time(self.case)
 
     def part(self, whole: Mapping[str, Json], *names: str) -> Json:
         """Return a member of a member, None where one of them is not there or no object."""
@@ -175,11 +169,3 @@ def _resource_group(resource_id: Json) -> str:
     lowered = [part.lower() for part in parts]
     at = lowered.index("resourcegroups") + 1 if "resourcegroups" in lowered else len(parts)
     return parts[at] if at < len(parts) else ""
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError, IndexError):
-        return None
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from skrkit.diagnosis.case import Case, Exchange
@@ -219,3 +221,21 @@ def _inner(error: Mapping[str, Json]) -> str:
 def _text(members: Mapping[str, Json], name: str) -> str:
     value = members.get(name, members.get(name.capitalize()))
     return value[:MAX_WORDS] if isinstance(value, str) else ""
+
+
+def service_time(case: Case) -> datetime | None:
+    """Return the clock of the services: the Date of the last answer that has one."""
+    for exchange in reversed(case.exchanges):
+        for name, value in exchange.response_headers.items():
+            moment = _date(value) if name.lower() == "date" else None
+            if moment is not None:
+                return moment
+    return None
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

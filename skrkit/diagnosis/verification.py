@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from skrkit.diagnosis.case import Case
 from skrkit.encoding import json_object
-from skrkit.errors import SkrkitError
+from skrkit.errors import SkrkitError, VerificationError
+from skrkit.wire import Json
 
 if TYPE_CHECKING:
     from skrkit.attestation.result import AttestationResult
@@ -20,8 +21,8 @@ _MAX_PCRS = 24
 def verified_evidence(case: Case) -> AttestationResult | None:
     """Return what the local verifier says of a case's evidence at the case's time.
 
-    None without an HCL report or a time. The roots are those that the case names, else AMD's: a case is somebody's
-    word, and so is what it says its roots are.
+    None without an HCL report or a time. The roots are AMD's, and for a case of the sandbox those that it names: they
+    vouch for nothing outside of it.
     """
     from skrkit.attestation.verifier import Evidence, verify_evidence
 
@@ -44,10 +45,35 @@ def verified_evidence(case: Case) -> AttestationResult | None:
         return None
 
 
+def token_verdict(case: Case) -> dict[str, Json]:
+    """Return what verifying a case's token says, at the case's time: `verdict` ok, failed or not-checked.
+
+    A failure has the members of its error, the step among them; "token.truncated" is that of one that does not decode.
+    """
+    from skrkit.token.decode import decode_jwt
+    from skrkit.token.jwks import parse_jwks
+    from skrkit.token.verify import verify_token
+
+    try:
+        token = decode_jwt(case.token.strip())
+    except SkrkitError as error:
+        return {"verdict": "failed", **error.to_json(), "step": "token.truncated"}
+    if not case.jwks or not case.authority or case.at is None:
+        return {"verdict": "not-checked", "why": "the provider, its keys or the time are not known"}
+    try:
+        verified = verify_token(token, jwks=parse_jwks(case.jwks), issuer=case.authority, now=case.at)
+    except VerificationError as error:
+        return {"verdict": "failed", **error.to_json()}
+    except SkrkitError as error:
+        return {"verdict": "not-checked", "why": str(error)[:300]}
+    return {"verdict": "ok", "key_id": verified.key_id, "issuer": verified.issuer, "at": case.at.isoformat()}
+
+
 def _roots(case: Case) -> TrustRoots:
     from skrkit.endorsements.roots import AMD_ROOTS, TrustRoots
 
-    return TrustRoots(name=case.world or "this case", ark=dict(case.amd_roots)) if case.amd_roots else AMD_ROOTS
+    named = case.world == "sandbox" and case.amd_roots
+    return TrustRoots(name="sandbox", ark=dict(case.amd_roots)) if named else AMD_ROOTS
 
 
 def _pcrs(document: bytes) -> Mapping[int, bytes] | None:

@@ -36,6 +36,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     side.add_argument("--outside", action="store_true", help="look from outside, as who prepares the keys")
     parser.add_argument("--cloud", choices=("sandbox", "azure"), help="the world (default: found out)")
     parser.add_argument("--release", action="store_true", help="make a real release too; the key is not kept")
+    parser.add_argument("--policy", metavar="F", help="the key's release policy, where the key itself is not readable")
     parser.add_argument("--partial", action="store_true", help="exit 0 if nothing failed but checks were not made")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     names = parser.add_argument_group("names", "In Azure these are yours; the sandbox has its own.")
@@ -51,8 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
     from skrkit.doctor.check import Report, run_checks
     from skrkit.doctor.checks import HERE, checks_for
 
+    _quieten()
     talk = _Talk(quiet=arguments.json)
     with _visit(arguments) as visit:
+        visit.release = arguments.release
+        visit.policy = _policy(arguments)
         results = run_checks(HERE[:1], visit, talk.progress) if visit.calm else ()
         ordinary = visit.calm and not _is_cvm(results)
         if not ordinary:
@@ -61,11 +65,19 @@ def run(arguments: argparse.Namespace) -> int:
                 inside=visit.inside is not None or visit.outside is None, outside=visit.outside is not None
             )
             results = run_checks(checks, visit, talk.progress)
-        report = Report(results=results, where=_where(visit))
+        report = Report(results=results, where="this machine" if ordinary else _where(visit))
     _print(report, as_json=arguments.json, ordinary=ordinary)
     if arguments.partial and not report.with_verdict("failed"):
         return 0
     return report.exit_code
+
+
+def _quieten() -> None:
+    """Keep the SDKs' own warnings off stderr: what they warn of is a check's failure, and worded there."""
+    import logging
+
+    for name in ("azure", "msal"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
 
 
 def _visit(arguments: argparse.Namespace) -> Visit:
@@ -79,21 +91,31 @@ def _visit(arguments: argparse.Namespace) -> Visit:
     side: Side = "inside" if arguments.inside else "outside" if arguments.outside else ""
     vm = os.environ.get("SKRKIT_VM", "")
     if arguments.cloud == "sandbox":
-        return in_sandbox(names, side, host, release=arguments.release)
+        return in_sandbox(names, side, host)
     if arguments.cloud is None and vm and side != "outside":  # inside `skrkit sandbox exec --vm`
         from dataclasses import replace
 
         named = replace(names, vm=names.vm or vm)
-        return in_sandbox(named, "inside", host, release=arguments.release)
+        return in_sandbox(named, "inside", host)
     cloud = Cloud.azure(tenant=arguments.tenant or "", subscription=arguments.subscription or "")
     calm = arguments.cloud is None and not side
-    return in_azure(cloud, names, side, host, release=arguments.release, calm=calm)
+    return in_azure(cloud, names, side, host, calm=calm)
 
 
 def _names(arguments: argparse.Namespace) -> Names:
     from skrkit.doctor.visit import Names
 
     return Names(**{option: getattr(arguments, option) or "" for option in _NAMES})
+
+
+def _policy(arguments: argparse.Namespace) -> bytes:
+    """Return the policy of --policy as JSON text; empty without one. It may be base64url, or a vault's bundle."""
+    if not arguments.policy:
+        return b""
+    from skrkit.cli.reading import read_input
+    from skrkit.policy.text import open_policy_text
+
+    return open_policy_text(read_input(arguments.policy)).json
 
 
 def _is_cvm(results: tuple[CheckResult, ...]) -> bool:

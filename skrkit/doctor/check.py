@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Verdict: TypeAlias = Literal["ok", "failed", "warning", "skipped", "not-checked"]
 Side: TypeAlias = Literal["inside", "outside", "both"]
 NETWORK_LIMIT_S = 20.0  # for one check: an attestation takes half a second, a timeout of a connection ten
+_BUG = "This is a bug in skrkit: report it with this line."
 NO_FACTS: Mapping[str, Json] = MappingProxyType({})
 
 
@@ -179,10 +180,11 @@ def _made(check: Check, visit: Visit) -> Outcome:
         return _guarded(check, visit)
     # A name that does not resolve and a server that sends a byte a second are bounded by no socket's timeout.
     box: list[Outcome] = []
+    heard = len(visit.exchanges)
     worker = threading.Thread(target=lambda: box.append(_guarded(check, visit)), name=check.id, daemon=True)
     worker.start()
     worker.join(check.limit_s)
-    return box[0] if box else visit.too_slow(check)
+    return box[0] if box else visit.too_slow(check, heard)
 
 
 def _guarded(check: Check, visit: Visit) -> Outcome:
@@ -190,17 +192,23 @@ def _guarded(check: Check, visit: Visit) -> Outcome:
     try:
         return check.run(visit)
     except SkrkitError as error:
-        return visit.failed_by(error, heard)
+        return _failed_with(error, visit, heard)
     except Exception as broken:  # noqa: BLE001 - a check that breaks says so, and the others go on
-        return _broken(broken)
+        return failed(f"The check itself broke: {_place_of(broken)}.", fix=_BUG)
 
 
-def _broken(broken: Exception) -> Outcome:
+def _failed_with(error: SkrkitError, visit: Visit, heard: int) -> Outcome:
+    """Return the failure that an error is, with the cause that the diagnosis names, if that does not break."""
+    try:
+        return visit.failed_by(error, heard)
+    except Exception as broken:  # noqa: BLE001 - the failure is told all the same, in the error's own words
+        said = f"{error.what} at {error.where}: expected {error.expected}, found {error.found.rstrip('.')}."
+        return failed(f"{said} (The search for its cause broke: {_place_of(broken)}. {_BUG})", fix=error.fix)
+
+
+def _place_of(broken: Exception) -> str:
     import os
     import traceback
 
     place = traceback.extract_tb(broken.__traceback__)[-1]
-    return failed(
-        f"The check itself broke: {type(broken).__name__} at {os.path.basename(place.filename)}, line {place.lineno}.",
-        fix="This is a bug in skrkit: report it with this line.",
-    )
+    return f"{type(broken).__name__} at {os.path.basename(place.filename)}, line {place.lineno}"

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from skrkit.doctor.check import Check, Outcome, failed, not_checked, ok
+from skrkit.doctor.check import Check, Outcome, failed, not_checked, ok, skipped
 
 if TYPE_CHECKING:
     from skrkit.doctor.visit import Visit
@@ -24,6 +24,8 @@ def _right(visit: Visit) -> Outcome:
     if dated is not None:
         who, theirs = dated
         return _compared(who, theirs, now, both_ways=True)
+    if not visit.issued and not any(seen.status for seen in visit.exchanges):
+        return skipped("No service has answered that could say what time it is.")
     if not visit.issued:
         return not_checked("No service that was asked said what time it is.", fix=_SOURCES_FIX)
     who, theirs = max(visit.issued, key=lambda said: said[1])

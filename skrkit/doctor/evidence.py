@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from skrkit.doctor.check import NETWORK_LIMIT_S, Check, Outcome, failed, not_checked, ok, warning
 from skrkit.doctor.machine import read_report
-from skrkit.doctor.remedy import cause_of
+from skrkit.doctor.remedy import cause_shown
 from skrkit.errors import ParseError, ServiceError, UsageError
 
 if TYPE_CHECKING:
@@ -92,10 +92,10 @@ def _failed_steps(visit: Visit, steps: Sequence[StepResult]) -> Outcome | None:
         return None
     names = [step.id for step in wrong]
     visit.evidence = evidence_so_far(visit)
-    assert wrong[0].error is not None, "a failed step has its error"
-    cause, fix = cause_of(wrong[0].error, visit, len(visit.exchanges))
+    cause, fix = cause_shown(visit)
     said = f"{', '.join(names)} failed. {names[0]}: {wrong[0].detail}."
-    return failed(said, {"failed_steps": list(names)}, fix=fix or wrong[0].error.fix, cause=cause)
+    own = wrong[0].error.fix if wrong[0].error is not None else ""
+    return failed(said, {"failed_steps": list(names)}, fix=fix or own, cause=cause)
 
 
 def _steps(result: AttestationResult, prefix: str) -> list[StepResult]:
@@ -157,8 +157,11 @@ def _same_key(visit: Visit, tpm: Tpm, certificate: x509.Certificate, handle: int
     public = certificate.public_key()
     certified = public.public_numbers().n if isinstance(public, rsa.RSAPublicKey) else 0
     if in_tpm != in_report:
-        said = "The key at 0x81000003 is not HCLAkPub of the report: the report vouches for another vTPM."
-        return failed(said, cause="evidence.ak-not-in-report")
+        said = "The key at 0x81000003 is not HCLAkPub of the report"
+        if certified == in_tpm:  # Azure has certified this vTPM's key, so it is the report that is not of here
+            said += ", and Azure has certified it: the report is of another VM."
+            return failed(said, cause="evidence.report-other-vm")
+        return failed(f"{said}: nothing that it signs counts for this VM.", cause="evidence.ak-not-in-report")
     if certified != in_tpm:
         said = "The AK certificate is of another key than the one at 0x81000003."
         return failed(said, cause="evidence.ak-certificate")

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from skrkit.diagnosis.case import Case, Exchange
+from skrkit.diagnosis.refusal import KEY_READ
 from skrkit.encoding import b64url_bytes
 from skrkit.errors import ServiceError, SkrkitError
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 AT_ONCE: Mapping[str, Any] = {"retry_total": 0, "connection_timeout": 10, "read_timeout": 30}
 """Settings of clients that are to say what a service says now, and not whether it would come round in a while."""
 MAX_TEXT = 2_048  # of one text in a recorded body; evidence stands in the case by itself
-NOT_FOUND, FORBIDDEN = 404, 403
 REMEMBERED = 64  # exchanges: a walk has about ten
 
 
@@ -205,6 +206,30 @@ def raw_token(source: KeptSource, issuer: KeptIssuer) -> bytes:
     return b""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundKey:
+    """A key as this side can read it: its bundle, or what is left of a deleted one, or the error that forbids both."""
+
+    bundle: Mapping[str, Json] = field(default_factory=dict)
+    deleted: Mapping[str, Json] = field(default_factory=dict)
+    forbidden: Mapping[str, Json] = field(default_factory=dict)
+
+
+def read_key(reader: Reader, vault_url: str, name: str) -> FoundKey:
+    """Return what can be told of a key. Nothing at all where the vault does not answer."""
+    try:
+        return FoundKey(bundle=reader.key(vault_url, name))
+    except ServiceError as error:
+        if error.status == HTTPStatus.FORBIDDEN:
+            return FoundKey(forbidden=error_members(error))
+        with suppress(SkrkitError):
+            if error.status == HTTPStatus.NOT_FOUND:
+                return FoundKey(deleted=reader.deleted_key(vault_url, name))
+    except SkrkitError:
+        pass
+    return FoundKey()
+
+
 def policy_text(bundle: Mapping[str, Json]) -> bytes:
     """Return the release policy in a key bundle as text; empty where there is none, or it does not decode."""
     stored = bundle.get("release_policy")
@@ -235,13 +260,12 @@ class _Known:
     access_token: dict[str, Json] = field(default_factory=dict)
     token: bytes = field(default=b"", repr=False)
     jwks: bytes = b""
-    key: dict[str, Json] = field(default_factory=dict)
+    found: FoundKey = field(default_factory=FoundKey)
     vault: dict[str, Json] = field(default_factory=dict)
     vm: dict[str, Json] = field(default_factory=dict)
     instance: dict[str, Json] = field(default_factory=dict)
     evidence: dict[str, bytes] = field(default_factory=dict, repr=False)
     asked: dict[str, str] = field(default_factory=dict)
-    machine: dict[str, Json] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.at = self.cloud.now()
@@ -256,20 +280,7 @@ class _Known:
                 self.vm = reader.vm(stage.vm_id(cloud))
             with suppress(SkrkitError):
                 self.vault = reader.vault(stage.vault_id(cloud))
-            try:
-                self.key = reader.key(stage.vault_url(cloud), stage.key)
-            except ServiceError as error:
-                self._without_key(reader, error)
-            except SkrkitError:
-                pass
-
-    def _without_key(self, reader: Reader, error: ServiceError) -> None:
-        """Keep what can be told of a key that does not read: that it is deleted, or that this side may not read it."""
-        if error.status == NOT_FOUND:
-            with suppress(SkrkitError):
-                self.key = reader.deleted_key(self.stage.vault_url(self.cloud), self.stage.key)
-        elif error.status == FORBIDDEN:
-            self.machine["key.read"] = error_members(error)
+            self.found = read_key(reader, stage.vault_url(cloud), stage.key)
 
     def walk(self, *, release: bool) -> None:
         """Walk step 4 as the VM. Raises what its steps raise."""
@@ -349,7 +360,7 @@ class _Known:
         url = stage.vault_url(self.cloud)
         terms = Terms(
             key=stage.key,
-            version=version_of(self.key),
+            version=version_of(self.found.bundle),
             policy=self._policy(),
             enc=enc,
             nonce=self.cloud.make_nonce(),
@@ -358,7 +369,7 @@ class _Known:
             now=self.cloud.now(),
         )
         self.asked |= {"version": terms.version, "enc": enc.value, "release-nonce": terms.nonce}
-        reads = bool(self.key)  # who could not read the key before the release cannot compare it afterwards
+        reads = bool(self.found.bundle)  # who could not read the key before the release cannot compare it afterwards
         outside = recorded(self.cloud, self._record)
         with key_client(outside, url) if reads else nullcontext() as reader, key_client(inside, url) as releaser:
             vault = Vault(url=url, reader=reader, releaser=releaser)
@@ -370,7 +381,7 @@ class _Known:
         from skrkit.policy.parse import parse_policy
         from skrkit.policy.templates import cvm_policy
 
-        text = policy_text(self.key)
+        text = policy_text(self.found.bundle)
         return parse_policy(text) if text else cvm_policy(self.stage.attestation)
 
     def keys_of_authority(self) -> None:
@@ -395,14 +406,14 @@ class _Known:
             token=self.token,
             jwks=self.jwks,
             authority=self.stage.attestation,
-            policy=policy_text(self.key),
-            key=self.key,
+            policy=policy_text(self.found.bundle),
+            key=self.found.bundle or self.found.deleted,
             vault=self.vault,
             vm=self.vm,
             instance=self.instance,
             evidence=self.evidence,
             asked=self.asked,
-            machine=self.machine,
+            machine={KEY_READ: dict(self.found.forbidden)} if self.found.forbidden else {},
             world=self.cloud.world,
             amd_roots=roots,
         )

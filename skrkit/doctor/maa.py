@@ -27,6 +27,7 @@ def _reachable(visit: Visit) -> Outcome:
     host = urlsplit(issuer).hostname or ""
     with RestClient(visit.heard(visit.either_side)) as rest:
         keys = fetch_signing_keys(rest, issuer)
+    visit.jwks = keys.raw
     said = f"{host} answers and publishes {len(keys.keys)} signing key{'' if len(keys.keys) == 1 else 's'}."
     facts: dict[str, Json] = {"provider": issuer, "keys": [key.kid for key in keys.keys]}
     if not is_maa_host(host):

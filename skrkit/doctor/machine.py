@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from skrkit.doctor.check import Check, Outcome, failed, not_checked, ok, warning
@@ -52,10 +53,7 @@ def _kind(visit: Visit) -> Outcome:
         cause = "evidence.report-tampered"
         return failed(f"NV index 0x01400001 holds no HCL report: {odd.what}, found {odd.found}.", cause=cause)
     except SkrkitError as refused:
-        return not_checked(
-            f"{visit.host.words}. Its TPM cannot be asked ({refused.found}), and only it can tell.",
-            {"host": visit.host.to_json()},
-        )
+        return _tpm_silent(visit, refused)
     if not has_report:
         return _no_report(visit)
     said = f"This is {_KINDS[kind]}: NV index 0x01400001 holds a report of type {kind}."
@@ -85,8 +83,18 @@ def _no_tpm(visit: Visit) -> Outcome:
     return ok(said, facts) if visit.calm else failed(said, facts, cause="machine.not-a-cvm")
 
 
+def _tpm_silent(visit: Visit, refused: SkrkitError) -> Outcome:
+    """Return what can be said without the TPM: a PC's, too, is for root alone, and is no reason to worry anybody."""
+    said = f"{visit.host.words}. Its TPM cannot be asked ({refused.found})"
+    facts: dict[str, Json] = {"host": visit.host.to_json()}
+    if visit.calm and not visit.host.in_azure:
+        words = f"This is {said}; its firmware does not call it a VM in Azure, so it is no confidential VM."
+        return ok(words, facts | {"kind": "ordinary"})
+    return not_checked(f"{said}, and only it can tell.", facts)
+
+
 def _no_report(visit: Visit) -> Outcome:
-    said = "There is a vTPM, and it has no NV index 0x01400001 (TPM_RC_HANDLE): no confidential VM."
+    said = "There is a TPM, and it has no NV index 0x01400001 (TPM_RC_HANDLE): no confidential VM."
     facts: dict[str, Json] = {"kind": "vtpm-without-report", "host": visit.host.to_json()}
     if visit.calm:
         return ok(f"{said} This is {visit.host.words}.", facts)
@@ -106,6 +114,9 @@ def _reachable(visit: Visit) -> Outcome:
         if "PermissionError" in refused.found:
             return failed(f"{where}: {refused.found}.", fix=_PERMISSION_FIX, cause="machine.tpm-permission")
         raise
+    if _has_report(visit):
+        with suppress(ParseError):  # what it holds is another check's
+            read_report(visit)  # the first command with an authorisation: a vTPM that is locked out refuses it
     handles = [f"0x{handle:08X}" for handle in tpm.handles(0x81000000)]
     found = f"{where} answers; persistent keys: {', '.join(handles) or 'none'}."
     return ok(found, {"device": where, "persistent_keys": list(handles)})

@@ -8,17 +8,25 @@ from typing import TYPE_CHECKING
 
 from skrkit.doctor.check import NETWORK_LIMIT_S, Check, Outcome, failed, not_checked, ok, skipped, warning
 from skrkit.doctor.gather import policy_text
+from skrkit.errors import ServiceError
 
 if TYPE_CHECKING:
     from skrkit.doctor.visit import Visit
     from skrkit.wire import Json
+
+_NOBODY = ("CredentialUnavailableError", "ClientAuthenticationError")  # what azure-identity says without an account
 
 
 def _sign_in(visit: Visit) -> Outcome:
     from skrkit.token.decode import decode_jwt
 
     cloud = visit.reader.cloud
-    claims = decode_jwt(visit.reader.token(cloud.endpoints.management)).claims
+    try:
+        claims = decode_jwt(visit.reader.token(cloud.endpoints.management)).claims
+    except ServiceError as nobody:
+        if nobody.code not in _NOBODY:
+            raise
+        return failed(f"Nobody is signed in: {nobody.found}", fix=nobody.fix)
     issued = claims.get("iat")
     if isinstance(issued, int):
         visit.issued.append(("Entra ID, by a token's iat", datetime.fromtimestamp(issued, UTC)))
@@ -34,15 +42,10 @@ def _members(value: Json) -> Mapping[str, Json]:
     return value if isinstance(value, dict) else {}
 
 
-def _resource_id(visit: Visit, kind: str, name: str) -> str:
-    group = f"/subscriptions/{visit.reader.cloud.subscription}/resourceGroups/{visit.names.resource_group}"
-    return f"{group}/providers/{kind}/{name}"
-
-
 def _vm(visit: Visit) -> Outcome:
     if not (visit.names.vm and visit.names.resource_group):
         return skipped("No VM was named: --vm NAME --resource-group NAME")
-    visit.vm = visit.reader.vm(_resource_id(visit, "Microsoft.Compute/virtualMachines", visit.names.vm))
+    visit.vm = visit.reader.vm(visit.resource_id("Microsoft.Compute/virtualMachines", visit.names.vm))
     profile = _members(_members(visit.vm.get("properties")).get("securityProfile"))
     uefi = _members(profile.get("uefiSettings"))
     identity = _members(visit.vm.get("identity"))
@@ -79,7 +82,7 @@ def principals_of(vm: Mapping[str, Json]) -> tuple[str, ...]:
 def _vault(visit: Visit) -> Outcome:
     if not (visit.names.vault and visit.names.resource_group):
         return skipped("No vault was named: --vault NAME --resource-group NAME")
-    visit.vault = visit.reader.vault(_resource_id(visit, "Microsoft.KeyVault/vaults", visit.names.vault))
+    visit.vault = visit.reader.vault(visit.resource_id("Microsoft.KeyVault/vaults", visit.names.vault))
     properties = _members(visit.vault.get("properties"))
     rules = _members(properties.get("networkAcls"))
     sku = str(_members(properties.get("sku")).get("name") or "").lower()

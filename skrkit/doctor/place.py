@@ -17,7 +17,7 @@ Side = Literal["", "inside", "outside"]
 _SUPPORTED = ("device:", "device", "swtpm:", "tbs:")
 
 
-def in_sandbox(names: Names, side: Side, host: Host, *, release: bool = False) -> Visit:
+def in_sandbox(names: Names, side: Side, host: Host) -> Visit:
     """Return a visit to the sandbox: to its VM, as its operator, or both where no side is named.
 
     The sandbox is started if it does not run. Raises `UsageError` for a VM that it does not have.
@@ -39,11 +39,10 @@ def in_sandbox(names: Names, side: Side, host: Host, *, release: bool = False) -
         names=named,
         inside=cloud.enter(named.vm) if side != "outside" else None,
         outside=cloud if side != "inside" else None,
-        release=release,
     )
 
 
-def in_azure(cloud: Cloud, names: Names, side: Side, host: Host, *, release: bool = False, calm: bool = False) -> Visit:
+def in_azure(cloud: Cloud, names: Names, side: Side, host: Host, *, calm: bool = False) -> Visit:
     """Return a visit to this machine as a VM in Azure, or from here to what it is given the names of.
 
     Nothing is asked yet. `calm` where nobody said that this machine is a confidential VM.
@@ -53,7 +52,6 @@ def in_azure(cloud: Cloud, names: Names, side: Side, host: Host, *, release: boo
         names=names,
         inside=inside_of(cloud, names, host, os.environ) if side != "outside" else None,
         outside=cloud if side == "outside" else None,
-        release=release,
         calm=calm,
     )
 

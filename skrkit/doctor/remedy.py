@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from skrkit.errors import ServiceError, SkrkitError
 
 if TYPE_CHECKING:
+    from skrkit.diagnosis.case import Case
     from skrkit.doctor.visit import Visit
 
 # What a vTPM's refusal is evidence for, by TPM_RC.
@@ -21,12 +22,24 @@ def cause_of(error: SkrkitError, visit: Visit, heard: int) -> tuple[str, str]:
     if isinstance(error, ServiceError) and error.code in _TPM_CAUSES:
         cause = _TPM_CAUSES[error.code]
         return cause, remedy(cause, visit)
+    return _first(visit.case(error, since=heard))
+
+
+def cause_shown(visit: Visit) -> tuple[str, str]:
+    """Return the cause, and its fix, that the evidence read so far shows by itself; empty texts without one."""
+    return _first(visit.case(since=len(visit.exchanges)))
+
+
+def _first(case: Case) -> tuple[str, str]:
     from skrkit.diagnosis.explain import explain
 
-    findings = explain(visit.case(error, since=heard)).findings
+    findings = explain(case).findings
     if not findings:
         return "", ""
-    return findings[0].cause.id, findings[0].command or findings[0].fix or findings[0].cause.fix
+    first = findings[0]
+    if first.certainty == "possible":  # it would look like this, and so would others: no name is given to it
+        return "", f"Not known for sure. Possible: {', '.join(found.cause.id for found in findings[:3])}."
+    return first.cause.id, first.command or first.fix or first.cause.fix
 
 
 def remedy(cause_id: str, visit: Visit) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from skrkit.doctor.check import NETWORK_LIMIT_S, Check, Outcome, failed, ok, skipped
-from skrkit.doctor.gather import policy_text, version_of
+from skrkit.doctor.gather import version_of
 from skrkit.errors import ReleaseRefused, ServiceError
 
 if TYPE_CHECKING:
@@ -125,9 +125,9 @@ def _policy_holds(visit: Visit) -> Outcome:
     from skrkit.policy.evaluate import evaluate
     from skrkit.release.flow import reasons
 
-    text = policy_text(visit.key)
+    text = visit.policy_known()
     if not text:
-        return skipped("The key's policy is not readable from here; the vault decides (skrkit doctor --release).")
+        return skipped("This identity may not read the key's policy: give it by --policy FILE, or try with --release.")
     token = visit.attested
     assert token is not None, "this check needs maa.attests"
     decision = evaluate(_parsed(text), token)
@@ -204,7 +204,7 @@ def _release(visit: Visit) -> Outcome:
     from skrkit.services.vault import Vault, key_client
 
     cloud, enc, url = visit.heard(visit.vm_side), Enc.RSA_AES_KEY_WRAP_256, visit.vault_url()
-    text = policy_text(visit.key)
+    text = visit.policy_known()
     token = visit.attested
     assert token is not None, "this check needs maa.attests"
     terms = Terms(

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from skrkit.doctor.check import Check, Outcome, failed
+from skrkit.doctor.gather import FoundKey
 from skrkit.errors import ServiceError, SkrkitError, UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class Visit:
     """Where the checks look, and what they leave for those after them.
 
     `inside` is the cloud as the VM sees it, None where there is no vTPM to look at; `outside` is the operator's, None
-    where nobody asked for that side. `calm` means that nobody said this machine is a confidential VM: that it is none
+    where nobody asked for that side. `policy` is the key's release policy as text, for who may not read the key;
+    `release` asks for a real release. `calm` means that nobody said this machine is a confidential VM: that it is none
     is then a fact and no failure. Use as a context manager: what was opened is closed at the end.
     """
 
@@ -47,6 +49,7 @@ class Visit:
     names: Names
     inside: Cloud | None = None
     outside: Cloud | None = None
+    policy: bytes = b""
     release: bool = False
     calm: bool = False
     exchanges: list[HttpExchange] = field(default_factory=list)
@@ -66,6 +69,9 @@ class Visit:
     vm: Mapping[str, Json] = field(default_factory=dict)
     vault: Mapping[str, Json] = field(default_factory=dict)
     key: Mapping[str, Json] = field(default_factory=dict)
+    found: FoundKey = field(default_factory=FoundKey)
+    jwks: bytes = b""
+    _looked: bool = False
     _opened: ExitStack = field(default_factory=ExitStack, repr=False)
     _attester: Attester | None = field(default=None, repr=False)
     _reader: Reader | None = field(default=None, repr=False)
@@ -128,26 +134,58 @@ class Visit:
     def case(self, error: SkrkitError | None = None, *, since: int = 0) -> Case:
         """Return what this visit knows as a case: of `error`, with the exchanges from number `since` on."""
         from skrkit.diagnosis.case import Case
-        from skrkit.doctor.gather import error_members, exchange_of, policy_text
+        from skrkit.diagnosis.refusal import KEY_READ
+        from skrkit.doctor.gather import error_members, exchange_of
 
-        cloud = self.either_side
+        cloud, heard = self.either_side, self.exchanges[since:]
+        self._look_around()
         return Case(
             at=cloud.now(),
             error={} if error is None else error_members(error),
-            exchanges=tuple(exchange_of(seen, cloud.endpoints) for seen in self.exchanges[since:]),
+            exchanges=tuple(exchange_of(seen, cloud.endpoints) for seen in heard),
             access_token=self.access_token,
             token=self.raw_token,
+            jwks=self.jwks,
             authority=self.names.attestation,
-            policy=policy_text(self.key),
-            key=self.key,
+            policy=self.policy_known(),
+            key=self.key or self.found.bundle or self.found.deleted,
             vault=self.vault,
             vm=self.vm,
             instance=self.instance,
             evidence=self.evidence,
             asked={name: value for name, value in self._asked().items() if value},
+            machine={KEY_READ: dict(self.found.forbidden)} if self.found.forbidden else {},
             world=cloud.world,
             amd_roots=cloud.amd_roots().ark if cloud.world == "sandbox" else {},
         )
+
+    def policy_known(self) -> bytes:
+        """Return the key's release policy: as the vault has it, else as it was given; empty where neither is known."""
+        from skrkit.doctor.gather import policy_text
+
+        return policy_text(self.key or self.found.bundle) or self.policy
+
+    def _look_around(self) -> None:
+        """Read, as the operator where there is one, what tells causes apart and was not read yet. Asked once."""
+        if self.outside is None or self._looked:
+            return
+        from skrkit.doctor.gather import read_key
+        from skrkit.services.reader import Reader
+
+        self._looked = True
+        names = self.names
+        with Reader(self.heard(self.outside)) as reader:
+            with suppress(SkrkitError):
+                self.vm = self.vm or reader.vm(self.resource_id("Microsoft.Compute/virtualMachines", names.vm))
+            with suppress(SkrkitError):
+                self.vault = self.vault or reader.vault(self.resource_id("Microsoft.KeyVault/vaults", names.vault))
+            if names.vault and names.key:
+                self.found = read_key(reader, self.vault_url(), names.key)
+
+    def resource_id(self, kind: str, name: str) -> str:
+        """Return the id of a resource of the resource group that was named."""
+        group = f"/subscriptions/{self.either_side.subscription}/resourceGroups/{self.names.resource_group}"
+        return f"{group}/providers/{kind}/{name}"
 
     def _asked(self) -> dict[str, str]:
         names = self.names
@@ -163,11 +201,11 @@ class Visit:
         """Return the failure that an error is, with the cause that the diagnosis names for it."""
         from skrkit.doctor.remedy import cause_of
 
-        evidence = f"{error.what} at {error.where}: expected {error.expected}, found {error.found}."
+        evidence = f"{error.what} at {error.where}: expected {error.expected}, found {error.found.rstrip('.')}."
         cause, fix = cause_of(error, self, heard)
         return failed(evidence, {"error": dict(error.to_json())}, fix=fix or error.fix, cause=cause)
 
-    def too_slow(self, check: Check) -> Outcome:
+    def too_slow(self, check: Check, heard: int) -> Outcome:
         """Return the failure of a check that had no answer within its limit."""
         error = ServiceError(
             what=check.title,
@@ -177,7 +215,7 @@ class Visit:
             fix="Check name resolution, routes, NSG and firewall to this service.",
             code="Timeout",
         )
-        return self.failed_by(error, len(self.exchanges))
+        return self.failed_by(error, heard)
 
     def with_remedy(self, outcome: Outcome) -> Outcome:
         """Return an outcome that has a cause and no fix with the catalogue's."""

@@ -14,11 +14,12 @@ from skrkit.bundle.carried import carried_by, shown_ids
 from skrkit.bundle.contents import SIGNED_TOKEN, Part, case_of, json_part, parts_of
 from skrkit.bundle.identifiers import Pseudonyms
 from skrkit.bundle.manifest import Manifest, check_files, entry_of, manifest_bytes, parse_manifest
-from skrkit.bundle.outcomes import CHECKS, outcomes_of, token_verdict
+from skrkit.bundle.outcomes import CHECKS, outcomes_of
 from skrkit.bundle.redaction import Redaction, check_no_secrets
 from skrkit.diagnosis.case import Case, Exchange
+from skrkit.diagnosis.case_json import without_token
 from skrkit.encoding import b64url, json_object
-from skrkit.errors import ParseError, SkrkitError
+from skrkit.errors import ParseError, SkrkitError, VerificationError
 from skrkit.wire import Json
 
 DOCTOR = "report/doctor.json"
@@ -65,14 +66,14 @@ def make_bundle(
     `bundle.secrets`) if something that looks like a secret would stand in it.
     """
     chosen = choice or Choice()
-    captured = case.at or now
-    whole = case if chosen.with_token else _without_token(case, captured)
+    dated = case if case.at is not None else replace(case, at=now)
+    whole = dated if chosen.with_token else without_token(dated)
     redaction = _redaction(whole, doctor or {}, chosen)
     kept = _redacted(whole, redaction, chosen)
-    outcomes = outcomes_of(kept, captured)
-    notes = _changed(whole, outcomes, captured)
+    outcomes = outcomes_of(kept)
+    notes = _changed(whole, outcomes)
     if not chosen.with_evidence:
-        before = outcomes_of(whole, captured)
+        before = outcomes_of(whole)
         outcomes |= {name: _object(redaction.json(before[name])) for name in _EVIDENCE_CHECKS if name in before}
     parts = parts_of(kept)
     for check in CHECKS:
@@ -83,7 +84,7 @@ def make_bundle(
     if versions:
         parts[VERSIONS] = json_part(dict(versions), "Versions of what made this")
     check_no_secrets({name: part.data for name, part in parts.items() if name != SIGNED_TOKEN})
-    made = _manifest(parts, kept, case, redaction, chosen, captured=captured, skrkit=skrkit, notes=notes)
+    made = _manifest(parts, kept, case, redaction, chosen, captured=dated.at or now, skrkit=skrkit, notes=notes)
     return pack({**{name: part.data for name, part in parts.items()}, manifests.NAME: manifest_bytes(made)})
 
 
@@ -103,9 +104,19 @@ def open_bundle(data: bytes) -> Bundle:
         )
     manifest = parse_manifest(files[manifests.NAME])
     check_files(manifest, files)
+    case = case_of(files)
+    if case.at != manifest.captured_at:
+        raise VerificationError(
+            what="evidence bundle, time of capture",
+            where="/captured_at",
+            expected=f"that of the case, {'nothing' if case.at is None else case.at.isoformat()}",
+            found=manifest.captured_at.isoformat(),
+            fix="Take the bundle again from who made it: this one was changed since.",
+            step="bundle.time",
+        )
     return Bundle(
         manifest=manifest,
-        case=case_of(files),
+        case=case,
         recorded={
             check.name: json_object(files[name], what="evidence bundle", where=name, limit=len(files[name]))
             for check in CHECKS
@@ -119,20 +130,6 @@ def open_bundle(data: bytes) -> Bundle:
 
 def _read(files: Mapping[str, bytes], name: str) -> dict[str, Json]:
     return json_object(files[name], what="evidence bundle", where=name) if name in files else {}
-
-
-def _without_token(case: Case, captured: datetime) -> Case:
-    """Return the case without the signed token: its header, its claims, and what verifying it said."""
-    from skrkit.token.decode import decode_jwt
-
-    if not case.token:
-        return case
-    verdict = token_verdict(case, captured)
-    try:
-        token = decode_jwt(case.token)
-    except SkrkitError:
-        return replace(case, token=b"", token_verdict=verdict)
-    return replace(case, token=b"", claims=token.claims, token_header=token.header, token_verdict=verdict)
 
 
 def _redaction(case: Case, doctor: Mapping[str, Json], chosen: Choice) -> Redaction:
@@ -226,9 +223,9 @@ def _plain_keys(jwks: bytes) -> bytes:
     return (json.dumps({"keys": entries}, indent=2) + "\n").encode()
 
 
-def _changed(whole: Case, outcomes: Mapping[str, Mapping[str, Json]], captured: datetime) -> list[str]:
+def _changed(whole: Case, outcomes: Mapping[str, Mapping[str, Json]]) -> list[str]:
     """Return a note if redaction changed what the explanation says first: then the reader must know what it was."""
-    before = _first_cause(outcomes_of(whole, captured).get("explanation", {}))
+    before = _first_cause(outcomes_of(whole).get("explanation", {}))
     after = _first_cause(outcomes.get("explanation", {}))
     if before == after:
         return []

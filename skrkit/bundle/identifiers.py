@@ -74,11 +74,13 @@ _KEPT_ADDRESSES = frozenset({"169.254.169.254", "168.63.129.16"})  # IMDS and th
 # Words of the protocols. A key or a VM may be called so; the word elsewhere must stay what it is.
 _WORDS = frozenset(
     {
-        "azure", "azurevm", "backup", "claim", "claims", "create", "cvm", "decrypt", "default", "delete", "encrypt",
-        "false", "get", "hsm", "identity", "import", "key", "keys", "linux", "list", "microsoft", "name", "network",
-        "none", "oct", "policy", "premium", "private", "public", "purge", "recover", "release", "restore", "rsa",
-        "secret", "sevsnpvm", "sign", "standard", "system", "test", "token", "true", "ubuntu", "update", "user",
-        "vault", "vaults", "verify", "version", "vm", "windows", "world", "wrapkey", "unwrapkey",
+        "api", "api-version", "attest", "azure", "azurevm", "backup", "claim", "claims", "com", "compute", "create",
+        "cvm", "decrypt", "default", "delete", "encrypt", "false", "get", "hsm", "http", "https", "identity", "import",
+        "key", "keys", "keyvault", "linux", "list", "locations", "managedhsm", "metadata", "microsoft", "name", "net",
+        "network", "none", "oct", "policy", "premium", "private", "providers", "public", "purge", "recover", "release",
+        "resourcegroups", "restore", "rsa", "secret", "sevsnpvm", "sign", "standard", "subscriptions", "system", "test",
+        "token", "true", "ubuntu", "update", "user", "vault", "vaults", "verify", "version", "virtualmachines", "vm",
+        "windows", "world", "wrapkey", "unwrapkey",
     }
 )  # fmt: skip
 
@@ -90,6 +92,7 @@ class Pseudonyms:
     kept: frozenset[str] = frozenset()
     of: dict[str, str] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    _compiled: tuple[int, re.Pattern[str] | None] = (0, None)
 
     def learn(self, value: Json) -> None:
         """Take note of every identifier in a JSON value, its member names included."""
@@ -118,10 +121,12 @@ class Pseudonyms:
 
     def pattern(self) -> re.Pattern[str] | None:
         """Return the pattern of every identifier that is replaced wherever it stands, or None when there is none."""
-        loose = sorted((text for text in self.of if text not in _WORDS), key=lambda text: (-len(text), text))
-        if not loose:
-            return None
-        return re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, loose))})(?![A-Za-z0-9])", re.IGNORECASE)
+        if self._compiled[0] != len(self.of):
+            loose = sorted((text for text in self.of if text not in _WORDS), key=lambda text: (-len(text), text))
+            known = "|".join(map(re.escape, loose)) or "(?!)"
+            compiled = re.compile(rf"(?<![A-Za-z0-9])(?:{known})(?![A-Za-z0-9])", re.IGNORECASE)
+            self._compiled = (len(self.of), compiled)
+        return self._compiled[1]
 
     def structured(self, text: str) -> str:
         """Return the text with names replaced where the place says what they are: in a resource id, URL or host."""

@@ -8,7 +8,7 @@ from skrkit.errors import SkrkitError
 
 if TYPE_CHECKING:
     from skrkit.cloud import Cloud
-    from skrkit.doctor.visit import Visit
+    from skrkit.doctor.visit import Visit as DoctorVisit
     from skrkit.provision.stage import Stage
     from skrkit.wire import Json
 
@@ -29,10 +29,10 @@ def doctor_report(cloud: Cloud, stage: Stage) -> dict[str, Json]:
     return {"checks": [result.to_json() for result in results]}
 
 
-def _visit(cloud: Cloud, stage: Stage) -> Visit:
+def _visit(cloud: Cloud, stage: Stage) -> DoctorVisit:
     from skrkit.doctor.host import host_of
-    from skrkit.doctor.place import in_azure, in_sandbox
-    from skrkit.doctor.visit import Names
+    from skrkit.doctor.place import in_azure
+    from skrkit.doctor.visit import Names, Visit
 
     names = Names(
         resource_group=stage.resource_group,
@@ -43,5 +43,5 @@ def _visit(cloud: Cloud, stage: Stage) -> Visit:
     )
     host = host_of()
     if cloud.world == "sandbox":
-        return in_sandbox(names, "", host)
+        return Visit(host=host, names=names, inside=cloud.enter(stage.vm), outside=cloud)
     return in_azure(cloud, names, "" if host.tpm else "outside", host)

@@ -7,30 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
-from skrkit.endorsements.roots import AMD_ROOTS, TrustRoots
 from skrkit.errors import SkrkitError
 from skrkit.wire import Json
 
 if TYPE_CHECKING:
-    from skrkit.attestation.result import AttestationResult
     from skrkit.diagnosis.case import Case
     from skrkit.token.comparison import ClaimComparison
 
 SANDBOX = "sandbox"
-NOT_CHECKED = "not-checked"
-
-
-def roots_of(case: Case) -> TrustRoots:
-    """Return the roots to hold evidence against: AMD's, and for a case of the sandbox those that it names itself.
-
-    The latter vouch for nothing outside that sandbox, and results say `root: sandbox`.
-    """
-    if case.world == SANDBOX and case.amd_roots:
-        return TrustRoots(name=SANDBOX, ark=dict(case.amd_roots))
-    return AMD_ROOTS
 
 
 def pcrs_of(case: Case) -> dict[int, bytes] | None:
@@ -41,47 +27,6 @@ def pcrs_of(case: Case) -> dict[int, bytes] | None:
     from skrkit.inspect.pcrs import parse_pcrs
 
     return dict(parse_pcrs(data).values)
-
-
-def verified_evidence(case: Case, now: datetime) -> AttestationResult | None:
-    """Return the local verification of the evidence at that time, or None without an HCL report."""
-    from skrkit.attestation.verifier import Evidence, verify_evidence
-
-    given = case.evidence
-    if "hcl-report" not in given:
-        return None
-    evidence = Evidence(
-        hcl=given["hcl-report"],
-        vek=given.get("vcek"),
-        chain=given.get("chain", b""),
-        quote=given.get("quote"),
-        quote_signature=given.get("quote-signature"),
-        ak=given.get("ak-public"),
-        pcrs=pcrs_of(case),
-        event_log=given.get("event-log"),
-    )
-    return verify_evidence(evidence, now=now, roots=roots_of(case))
-
-
-def token_verdict(case: Case, now: datetime) -> dict[str, Json]:
-    """Return what the verification of the signed token says, or what was recorded of it where it was left out.
-
-    `verdict` is "ok", "failed" or "not-checked"; a failure has the members of its error, the step among them.
-    """
-    from skrkit.token.decode import decode_jwt
-    from skrkit.token.jwks import parse_jwks
-    from skrkit.token.verify import verify_token
-
-    if not case.token:
-        return {**case.token_verdict, "recorded": True} if case.token_verdict else {}
-    try:
-        token = decode_jwt(case.token)
-        if not case.jwks or not case.authority:
-            return {"verdict": NOT_CHECKED, "why": "the keys of the configured authority are not known"}
-        verified = verify_token(token, jwks=parse_jwks(case.jwks), issuer=case.authority, now=now)
-    except SkrkitError as error:
-        return {"verdict": "failed", **error.to_json()}
-    return {"verdict": "ok", "key_id": verified.key_id, "issuer": verified.issuer, "at": now.isoformat()}
 
 
 def claims_of(case: Case) -> Mapping[str, Json]:
@@ -115,17 +60,28 @@ def compared_claims(case: Case) -> ClaimComparison | None:
     return compare_claims(claims, evidence)
 
 
-def _evidence(case: Case, now: datetime) -> dict[str, Json]:
-    result = verified_evidence(case, now)
-    return {} if result is None else {**result.fields(), "evaluated_at": now.isoformat()}
+def _evidence(case: Case) -> dict[str, Json]:
+    from skrkit.diagnosis.verification import verified_evidence
+
+    result = verified_evidence(case)
+    return {} if result is None else result.fields()
 
 
-def _claims(case: Case, _now: datetime) -> dict[str, Json]:
+def _token(case: Case) -> dict[str, Json]:
+    """Return what the verification of the signed token says, or what was recorded of it where it was left out."""
+    from skrkit.diagnosis.verification import token_verdict
+
+    if case.token:
+        return token_verdict(case)
+    return {**case.token_verdict, "recorded": True} if case.token_verdict else {}
+
+
+def _claims(case: Case) -> dict[str, Json]:
     compared = compared_claims(case)
     return {} if compared is None else compared.fields()
 
 
-def _decision(case: Case, _now: datetime) -> dict[str, Json]:
+def _decision(case: Case) -> dict[str, Json]:
     from skrkit.policy.evaluate import evaluate
     from skrkit.policy.parse import parse_policy
 
@@ -135,7 +91,7 @@ def _decision(case: Case, _now: datetime) -> dict[str, Json]:
     return evaluate(parse_policy(case.policy), claims).to_json()
 
 
-def _explanation(case: Case, _now: datetime) -> dict[str, Json]:
+def _explanation(case: Case) -> dict[str, Json]:
     from skrkit.diagnosis.explain import explain
 
     if not case.error and not case.exchanges:
@@ -149,27 +105,27 @@ class Check:
 
     name: str
     title: str
-    run: Callable[[Case, datetime], dict[str, Json]]
+    run: Callable[[Case], dict[str, Json]]
 
 
 CHECKS = (
     Check(name="evidence", title="Local verification of the evidence", run=_evidence),
-    Check(name="token", title="Verification of the attestation token", run=token_verdict),
+    Check(name="token", title="Verification of the attestation token", run=_token),
     Check(name="claims", title="Token against evidence", run=_claims),
     Check(name="decision", title="The release policy's decision", run=_decision),
     Check(name="explanation", title="Why the release failed", run=_explanation),
 )
 
 
-def outcomes_of(case: Case, now: datetime) -> dict[str, dict[str, Json]]:
-    """Return what each check says of the case at that time, by name; a check that has nothing to look at is left out.
+def outcomes_of(case: Case) -> dict[str, dict[str, Json]]:
+    """Return what each check says of the case at its time, by name; a check that has nothing to look at is left out.
 
     A check that cannot run has its error as outcome.
     """
     made: dict[str, dict[str, Json]] = {}
     for check in CHECKS:
         try:
-            outcome = check.run(case, now)
+            outcome = check.run(case)
         except SkrkitError as error:
             outcome = {"failed": dict(error.to_json())}
         if outcome:

@@ -85,7 +85,7 @@ def replay(bundle: Bundle) -> Replay:
     Compared is what decides, verdict by verdict, and not the wording: another version may say it otherwise.
     """
     manifest = bundle.manifest
-    now = outcomes_of(bundle.case, manifest.captured_at)
+    now = outcomes_of(bundle.case)
     checks = tuple(
         _replayed(check, bundle.recorded.get(check.name, {}), now.get(check.name, {}), bundle)
         for check in CHECKS

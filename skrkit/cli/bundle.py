@@ -118,9 +118,9 @@ def _live_case(arguments: argparse.Namespace) -> tuple[Case, dict[str, Json]]:
 
 
 def _saved_case(name: str) -> tuple[Case, dict[str, Json]]:
-    from skrkit.diagnosis.case_json import parse_case
+    from skrkit.diagnosis.case_json import case_from_json
 
-    return parse_case(_read(name)), {}
+    return case_from_json(_read(name)), {}
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -137,12 +137,12 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     """Return 0 for an intact bundle with evidence that verifies, 4 for any other."""
-    from skrkit.bundle.outcomes import verified_evidence
     from skrkit.bundle.views import OF_SANDBOX, UNSIGNED
+    from skrkit.diagnosis.verification import verified_evidence
     from skrkit.render.view import View, view_of_result
 
     bundle = _opened(arguments.file)
-    result = verified_evidence(bundle.case, bundle.manifest.captured_at)
+    result = verified_evidence(bundle.case)
     intact = f"INTACT: {len(bundle.manifest.entries)} files, each as the manifest says. {UNSIGNED}"
     evidence: Json = None if result is None else result.fields()
     if arguments.json:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.jupyter import Lab, chromium, jupyter
+from tests.browser.jupyter import PLACES, Lab, chromium, jupyter
 
 
 @pytest.fixture(scope="session")
@@ -39,8 +39,9 @@ def lab(
 ) -> Iterator[Lab]:
     """`skrkit lab` on copies of the notebooks, with a sandbox of its own."""
     began = time.monotonic()
-    with jupyter(tmp_path_factory.mktemp("jupyter"), theme=request.param):
-        made = Lab(theme=request.param, browser=browser, shots=shots)
+    folder = tmp_path_factory.mktemp("jupyter")
+    with jupyter(folder, theme=request.param):
+        made = Lab(theme=request.param, browser=browser, shots=shots, state=folder / PLACES["SKRKIT_HOME"])
         page = made.open("00_start_here.ipynb")
         made.wait_for_kernel(page)
         made.figures["start to usable page, s"] = round(time.monotonic() - began, 1)

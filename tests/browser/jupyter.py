@@ -73,26 +73,28 @@ REACTION = """([selector, value, event, marker]) => new Promise((done, failed) =
 
 @dataclass
 class Lab:
-    """A running JupyterLab in one theme, on copies of the notebooks."""
+    """A running JupyterLab in one theme, on copies of the notebooks. `state` is its sandbox's folder."""
 
     theme: str
     browser: Any
     shots: Path
+    state: Path | None = None
     figures: dict[str, Any] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
-    def open(self, notebook: str) -> Any:
-        """Return a page with a notebook in it. What the browser complains of is kept in `seen`."""
-        self.seen.clear()
-        return self.open_too(notebook)
+    def open(self, notebook: str, *, without: str = "") -> Any:
+        """Return a page with a notebook in it. What the browser complains of is kept in `seen`.
 
-    def open_too(self, notebook: str) -> Any:
-        """Return a further page, of a browser that shares nothing with the others."""
+        No page shares a cookie or storage with another: two pages are two browsers. `without` is a pattern of
+        addresses that this one does not get.
+        """
         scheme = "dark" if "Dark" in self.theme else "light"
         page = self.browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme=scheme)
         page.on("console", lambda message: self.seen.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.seen.append(str(error)))
         page.on("request", lambda request: self._check_local(request.url))
+        if without:
+            page.route(without, lambda route: route.abort())
         page.goto(f"http://127.0.0.1:{PORT}/lab/tree/{notebook}?token={TOKEN}&reset")
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
         return page
@@ -100,6 +102,11 @@ class Lab:
     def _check_local(self, url: str) -> None:
         if not url.startswith((f"http://127.0.0.1:{PORT}/", "data:", "blob:", f"ws://127.0.0.1:{PORT}/")):
             self.seen.append(f"asks {url}")
+
+    def complaints(self) -> list[str]:
+        """Return what the browser complained of since this was last asked."""
+        said, self.seen[:] = list(self.seen), []
+        return said
 
     def wait_for_kernel(self, page: Any) -> None:
         """Wait until the notebook's kernel answers."""
@@ -129,9 +136,16 @@ class Lab:
         page.screenshot(path=str(self.shots / f"{name}-{self.theme.split()[-1].lower()}.png"))
         page.set_viewport_size({"width": 1280, "height": 1000})
 
-    def close(self, page: Any) -> None:
-        """Close a page, and end the kernels: Jupyter would keep them."""
-        page.close()
+    def end_sandbox(self) -> None:
+        """End the sandbox under the notebooks; its state stays."""
+        from skrkit.sandbox import process
+
+        assert process.down(self.state), "a sandbox ran"
+
+    def close(self, *pages: Any) -> None:
+        """Close pages, and end all kernels: Jupyter would keep them."""
+        for page in pages:
+            page.close()
         for kernel in json.loads(asked("GET", "/api/kernels")):
             asked("DELETE", f"/api/kernels/{kernel['id']}")
 

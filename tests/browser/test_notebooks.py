@@ -39,7 +39,7 @@ def test_an_untrusted_notebook_shows_its_outputs_without_running(lab: Lab, name:
     assert page.evaluate(TOO_WIDE) == []
     lab.shoot(page, f"{name}-untrusted")
     lab.close(page)
-    assert lab.seen == []
+    assert lab.complaints() == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -48,7 +48,7 @@ def test_run_all_finishes_without_an_error_and_asks_nobody_outside(lab: Lab, nam
     lab.run_all(page)
     lab.shoot(page, name)
     lab.close(page)
-    assert lab.seen == []
+    assert lab.complaints() == []
 
 
 def _react(lab: Lab, page: Any, what: str, selector: str, value: str | int, event: str, marker: str) -> None:
@@ -118,4 +118,4 @@ def test_the_token_explorer_counts_down_in_the_page(lab: Lab) -> None:
     page.wait_for_function(COUNTED, arg=first, timeout=5_000)
     lab.shoot(page, "token-explorer")
     lab.close(page)
-    assert lab.seen == []
+    assert lab.complaints() == []

@@ -11,7 +11,9 @@ from skrkit.errors import ReleaseRefused, ServiceError, SkrkitError
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError, HttpResponseError
 
-_FIXES = {
+    from skrkit.wire import Json
+
+_FIXES = {  # by status, for an answer that names no cause of the catalogue
     400: "The service read the request and does not take it: its message says which part.",
     401: "Sign in again: the token is missing, expired, or made for another audience or tenant.",
     403: "Grant the caller this permission on the resource, or look at its firewall; a grant can take minutes to work.",
@@ -19,6 +21,7 @@ _FIXES = {
     409: "The resource is deleted but recoverable, or being changed: wait, recover it, or choose another name.",
     429: "Too many requests: wait as long as Retry-After says, then try again.",
 }
+_MAX_BODY = 4096
 _FALLBACK_FIX = "Try again; if it stays, ask the service's support."
 _NO_CREDENTIAL_FIX = "Sign in: az login, or set AZURE_CLIENT_ID and AZURE_CLIENT_SECRET; inside a VM, run step 1 first."
 _NETWORK_FIX = "Check name resolution, proxy and firewall; in the sandbox: skrkit sandbox status"
@@ -52,7 +55,7 @@ def service_error(error: AzureError, what: str) -> SkrkitError:
             where=request_line(error),
             expected="success",
             found=f"HTTP {status} {code}: {message}",
-            fix=_FIXES.get(status) or _fallback_fix(error),
+            fix=_catalogued_fix(error) or _FIXES.get(status) or _fallback_fix(error),
             status=status,
             code=code,
         )
@@ -91,26 +94,46 @@ def refusal(error: HttpResponseError, what: str) -> SkrkitError:
         where=request_line(error),
         expected="the key",
         found=f"HTTP {status} {code}: {message}",
-        fix=_REFUSAL_FIXES.get(
-            _refusal_leg(message), "skrkit inspect the token, and hold its claims against the policy."
-        ),
+        fix=_catalogued_fix(error) or _ANY_REFUSAL_FIX,
         source="Key Vault: release",
     )
 
 
-_REFUSAL_FIXES = {
-    "requirements": "Compare the token with the policy clause by clause; the decision tree says which failed.",
-    "verified": "Attest again (a token lives 8 hours); check that the policy's authority is its issuer.",
-    "permission": "Add `release` to the identity's key permissions on this vault, then wait a minute.",
-    "disabled": "Enable the key version.",
-}
+_ANY_REFUSAL_FIX = (
+    "Compare the token with the key's policy, clause by clause, and attest again if it is old (it lives 8 hours); "
+    "skrkit explain --live names the cause."
+)
 
 
-def _refusal_leg(message: str) -> str:
-    for leg in ("requirements", "verified", "permission", "disabled"):
-        if leg in message:
-            return leg
-    return ""
+def _catalogued_fix(error: HttpResponseError) -> str:
+    """Return the fix of the cause that this answer names by itself; empty where it names none, or several."""
+    from skrkit.diagnosis.case import Case, Exchange
+    from skrkit.diagnosis.explain import explain
+
+    status, _code, _message = response_facts(error)
+    request = getattr(error.response, "request", None)
+    url = str(request.url) if request is not None else ""
+    method = str(request.method) if request is not None else ""
+    exchange = Exchange(service="", method=method, url=url, status=status, response_body=_body(error))
+    findings = explain(Case(exchanges=(exchange,))).findings
+    return findings[0].fix if findings and findings[0].certainty != "possible" else ""
+
+
+def _body(error: HttpResponseError) -> Json:
+    """Return the body of an answer as JSON, or as text; nothing where it was not read."""
+    import json
+
+    from azure.core.exceptions import AzureError
+
+    try:
+        text = str(error.response.text())  # type: ignore[union-attr]  # asked for an error with a response
+    except (AttributeError, TypeError, ValueError, AzureError):  # not read, or not to be decoded
+        return None
+    try:
+        value: Json = json.loads(text)
+    except (ValueError, RecursionError):
+        return text[:_MAX_BODY]
+    return value
 
 
 def response_facts(error: HttpResponseError) -> tuple[int, str, str]:

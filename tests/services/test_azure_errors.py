@@ -111,10 +111,10 @@ def refused(status: int, message: str) -> SkrkitError:
     ("message", "fix"),
     [
         ("Target environment attestation does not meet key release policy requirements.", "clause by clause"),
-        ("Target environment attestation statement cannot be verified.", "Attest again"),
-        ("The user does not have keys release permission on key vault 'v'.", "Add `release`"),
-        ("Operation release is not allowed on a disabled key.", "Enable the key version."),
-        ("Something else.", "hold its claims against the policy"),
+        ("Target environment attestation statement cannot be verified.", "attest again"),
+        ("The user does not have keys release permission on key vault 'v'.", "Add release to the identity's key permissions"),
+        ("Operation release is not allowed on a disabled key.", "Enable the version"),
+        ("Something else.", "skrkit explain --live"),
     ],
 )
 def test_each_reason_of_a_refused_release_has_its_own_fix(message: str, fix: str) -> None:

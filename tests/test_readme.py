@@ -69,7 +69,7 @@ def test_the_commands_for_bytes_of_a_real_machine_run(captures: Path, home: Path
 @posix
 def test_the_commands_for_the_sandbox_run(home: Path, tmp_path: Path) -> None:
     lines = BLOCKS["The sandbox"].splitlines()
-    assert [line.split()[0] for line in lines] == ["skrkit", "eval", *["skrkit"] * 4]
+    assert [line.split()[0] for line in lines] == ["skrkit", "eval", *["skrkit"] * 5]
     absent = [name for name in ("curl", "tpm2_pcrread") if shutil.which(name) is None]
     printed = run("\n".join(line for line in lines if not any(name in line for name in absent)), home, tmp_path)
     assert "The sandbox has ended. Its state stays." in printed
@@ -77,6 +77,7 @@ def test_the_commands_for_the_sandbox_run(home: Path, tmp_path: Path) -> None:
         pytest.skip(f"NO {' AND NO '.join(absent)}: these lines of the README were not run, the others were")
     assert '"tenant_discovery_endpoint"' in printed
     assert "sha256:" in printed
+    assert "Faults of the sandbox" in printed
 
 
 @posix

@@ -198,7 +198,8 @@ def _inside(old: list[AuthorityClause], new: list[AuthorityClause]) -> Iterator[
     """Return the changes within the clauses of one issuer: condition by condition, the same ones first."""
     first, second = list(_placed(old)), list(_placed(new))
     first, second, _ = _struck(first, second, lambda one: (one.condition, one.context))
-    first, second, moved = _struck(first, second, lambda one: one.condition)
+    first, second, same = _struck(first, second, lambda one: one.condition)
+    moved = [(one, other) for one, other in same if one.context and other.context]  # one alone was in no group
     first, second, changed = _struck(first, second, lambda one: one.condition.claim)
     yield from (_pair("moved", one.condition, other.condition) for one, other in moved)
     yield from (_pair("changed", one.condition, other.condition) for one, other in changed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 
 from skrkit.encoding import json_type
 from skrkit.policy.claim_lifetime import Lasts, lifetime_of
@@ -51,6 +51,7 @@ def level_fault(path: str) -> str | None:
     return name if name in _TOP_ONLY or explain_claim(path) is None else None
 
 
+@lru_cache(maxsize=256)  # a policy asks for the same few claims of every authority, and repairs ask again
 def path_draft(path: str, *, search: bool = True) -> tuple[Draft, str] | None:
     """Return what is wrong with a claim's path and the path that was meant, or None for a claim that is known.
 
@@ -60,7 +61,7 @@ def path_draft(path: str, *, search: bool = True) -> tuple[Draft, str] | None:
     if above is not None:
         what, fix = f"{path} stands at the top of the token", f"Write {above}"
         return Draft("claim.level", what, fix, "/claim"), above
-    if explain_claim(path) is not None:
+    if explain_claim(path) is not None or "[" in path:  # a place in an array is a matter of its own
         return None
     same = known_paths().get(path.lower())
     if same is not None:

@@ -43,6 +43,8 @@ def _lab(arguments: argparse.Namespace) -> int:
         print(json.dumps({"folder": str(folder), "command": command}, indent=2))
         return 0
     _check_installed()
+    if arguments.port is not None:
+        _check_free(arguments.port)
     # A kernel of the user's own that is called python3, too, would have no skrkit.
     environment = {**os.environ, "JUPYTER_PREFER_ENV_PATH": "1"}
     print(f"JupyterLab opens on {folder}. Ctrl-C ends it; the sandbox and its state stay.", file=sys.stderr, flush=True)
@@ -91,6 +93,27 @@ def _folder(asked: Path | None) -> Path:
         found="none" if asked is None or asked.is_dir() else "no such folder",
         fix="Change to a checkout of skrkit, or name the folder: skrkit lab FOLDER",
     )
+
+
+def _check_free(port: int) -> None:
+    """Return nothing if JupyterLab can listen on a port of loopback. Raises `UsageError` where it cannot."""
+    import socket
+
+    from skrkit.errors import UsageError
+
+    with socket.socket() as listener:
+        if os.name != "nt":  # there it would share the port with whoever has it
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as cause:
+            raise UsageError(
+                what="--port",
+                where="skrkit lab",
+                expected="a port that is free and that this user may take",
+                found=f"{port}: {getattr(cause, 'strerror', None) or cause}",
+                fix="Choose another, or leave --port out: then it is 8888, or the next that is free.",
+            ) from cause
 
 
 def _check_installed() -> None:

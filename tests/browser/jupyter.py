@@ -182,7 +182,7 @@ def jupyter(
     from skrkit.sandbox import process
 
     copies = folder / "notebooks"
-    shutil.copytree(NOTEBOOKS, copies, ignore=shutil.ignore_patterns("*.py", "src", "__pycache__"))
+    shutil.copytree(NOTEBOOKS, copies, ignore=shutil.ignore_patterns("*.py", "*.toml", "src", "__pycache__"))
     server = _started(folder, copies, theme, variables or os.environ)
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -104,3 +105,29 @@ def test_the_kernels_of_this_python_come_first(
     assert main(["lab", str(notebooks)]) == 3
     assert ran[0][1]["JUPYTER_PREFER_ENV_PATH"] == "1"
     assert str(notebooks) in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_said_before_anything_runs(
+    notebooks: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: object())
+    monkeypatch.setattr(lab, "_run", lambda *_: pytest.fail("nothing may be run"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["lab", str(notebooks), "--port", str(port)]) == UsageError.exit_code
+    said = capsys.readouterr().err
+    assert "error: --port at skrkit lab" in said
+    assert f"found: {port}: Address already in use" in said
+    assert "leave --port out" in said
+
+
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_a_port_that_is_none_is_said_too(
+    notebooks: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], port: str
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: object())
+    monkeypatch.setattr(lab, "_run", lambda *_: pytest.fail("nothing may be run"))
+    assert main(["lab", str(notebooks), "--port", port]) == UsageError.exit_code
+    assert "--port" in capsys.readouterr().err

@@ -20,6 +20,7 @@ from skrkit.wire import Json, pointer
 MAX_LAYERS = 6  # a bundle, its data, and every mistake once; more is not unwrapped
 _MAX_BYTES = 8 << 20
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_BEGINNINGS = (b"{", b"[", b'"', b"ey", b"ew", codecs.BOM_UTF8, *_UTF16)  # JSON, and base64 of an object
 # Where a policy stands as text: a key bundle, its release_policy, ARM's key, what `az keyvault key show` prints.
 _HOLDERS = (
     ("release_policy", "data"),
@@ -140,6 +141,8 @@ def _inside_base64(opened: PolicyText) -> bool:
     try:
         decoded = base64.b64decode(bare + b"=" * (-len(bare) % 4), altchars=b"-_", validate=True)
     except binascii.Error:
+        return False
+    if not decoded.lstrip().startswith(_BEGINNINGS):  # words without marks are base64 of something, too
         return False
     fix = "Encode it anew: skrkit policy encode FILE."
     if joined != text:

@@ -36,6 +36,7 @@ LOST: list[tuple[str, bytes]] = [
     ("text.not-utf8", b'{"version": "1.0.0\xff"}'),
     ("grammar.not-json", b"{"),
     ("grammar.not-json", b"no policy at all"),
+    ("grammar.not-json", b"nothing of the kind"),  # base64 of eleven bytes, if one likes
 ]
 
 

@@ -57,7 +57,7 @@ class Server:
         made = chance.settle(store, asked)  # before anything is drawn
         cast = ensure_cast(store, utc_now())
         tls, silicon = TlsAuthority(store, lambda: datetime.now(UTC)), Silicon(store, utc_now)
-        machines = Machines(store, silicon, utc_now, lambda name: self.world.faulty(name))
+        machines = Machines(store, silicon, utc_now, lambda: self.world.faults.on)
         self.world = World(home=home, store=store, tls=tls, silicon=silicon, machines=machines)
         self.world.cache["server"] = self
         self.router = HostRouter(self.world, self._after_change)

@@ -7,7 +7,7 @@ guest reads it. Sources: guest-attestation.md sections 1, 2 and 8.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -61,15 +61,15 @@ class Keys:
     ek: int
 
 
-def no_fault(_name: str) -> bool:
+def no_faults() -> Set[str]:
     """Return that no fault is on: for machines without a sandbox around them."""
-    return False
+    return frozenset()
 
 
 class Machine:
     """One confidential VM. `transceive` is its vTPM as the guest sees it; safe from several threads.
 
-    `faulty` says which named faults are on; `stand_ins` keeps what they have made to use in place of what is right.
+    `faults` says which named faults are on; `stand_ins` keeps what they have made to use in place of what is right.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class Machine:
         keys: Keys | None = None,
         wishes: _Wishes | None = None,
         booted_securely: bool | None = None,
-        faulty: Callable[[str], bool] = no_fault,
+        faults: Callable[[], Set[str]] = no_faults,
     ) -> None:
         self.identity = identity
         self.chip = chip
         self.silicon = silicon
-        self.faulty = faulty
+        self.faults = faults
         self.stand_ins: dict[str, Any] = {}
         self._store = store
         self._now = now
@@ -100,9 +100,13 @@ class Machine:
         self._booted_securely = identity.secure_boot if booted_securely is None else booted_securely
         self.boot = boot_event_log(secure_boot=self._booted_securely)
         self._retired = False
-        # When the last report was built, over which user data, and with which fault ("" without).
-        self._reported: tuple[datetime, bytes, str] | None = None
+        # When the last report was built, over which user data, and with which faults.
+        self._reported: tuple[datetime, bytes, tuple[str, ...]] | None = None
         self.vtpm = Vtpm(state, on_nv_read=self._before_nv_read)
+
+    def faulty(self, name: str) -> bool:
+        """Return whether the fault of that name is on."""
+        return name in self.faults()
 
     @property
     def resource_id(self) -> str:
@@ -227,7 +231,7 @@ class Machine:
         if self._reported is not None:
             built, *over = self._reported
             fresh = (self._now() - built).total_seconds() <= REPORT_PERIOD_S
-            if fresh and over == [user_data, paravisor.report_fault(self)]:
+            if fresh and over == [user_data, paravisor.report_faults(self)]:
                 return
         self._build_report(user_data)
 
@@ -241,7 +245,7 @@ class Machine:
             user_data=user_data,
         )
         self.vtpm.platform_nv_write(NV_HCL_REPORT, paravisor.hcl_report(self, claims, user_data))
-        self._reported = (self._now(), user_data, paravisor.report_fault(self))
+        self._reported = (self._now(), user_data, paravisor.report_faults(self))
 
     def report_over(self, claims: bytes, *, chip: Chip | None = None, **changes: Any) -> bytes:
         """Return a signed SNP report over runtime claims, by this machine's chip or another. `changes`: `SnpFields`."""
@@ -291,12 +295,12 @@ class Machines:
         store: Store,
         silicon: Silicon,
         now: Callable[[], datetime],
-        faulty: Callable[[str], bool] = no_fault,
+        faults: Callable[[], Set[str]] = no_faults,
     ) -> None:
         self._store = store
         self._silicon = silicon
         self._now = now
-        self._faulty = faulty
+        self._faults = faults
         self._lock = threading.RLock()
         self._awake: dict[str, Machine] = {}
         self.authority = akcert.VtpmAuthority(store, now)
@@ -383,5 +387,5 @@ class Machines:
             keys=keys,
             wishes=wishes,
             booted_securely=booted_securely,
-            faulty=self._faulty,
+            faults=self._faults,
         )

@@ -5,7 +5,6 @@ Every command is still answered by the vTPM itself, which authorises, signs and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,8 @@ from skrkit.sandbox.vtpm.vtpm import AK_HANDLE
 
 if TYPE_CHECKING:
     from skrkit.sandbox.machine import Machine
+    from skrkit.sandbox.vtpm.keys import Key
+    from skrkit.sandbox.vtpm.nv import NvIndex
 
 NV_HCL_REPORT, NV_AK_CERTIFICATE = 0x01400001, 0x01C101D0
 EARLIER_NONCE = bytes.fromhex("5ca1ab1e" * 8)
@@ -30,39 +31,45 @@ PLACEHOLDER_ISSUER = "Microsoft Azure Trusted VM RSA CA"
 
 def answer(machine: Machine, command: bytes) -> bytes:
     """Return what the guest gets for a command: the vTPM's answer, unless a fault has another."""
-    if machine.faulty("machine.tpm-locked") and command[:2] == ST_SESSIONS.to_bytes(2, "big"):
+    faulty, vtpm = machine.faulty, machine.vtpm
+    if not machine.faults():
+        return vtpm.transceive(command)
+    if faulty("machine.tpm-locked") and command[:2] == ST_SESSIONS.to_bytes(2, "big"):
         return _refusal(Rc.LOCKOUT)
-    for name, way in _EVERY_COMMAND.items():
-        if machine.faulty(name):
-            return way(machine, command)
-    name, way = _OF_ONE_COMMAND.get(int.from_bytes(command[6:10], "big"), ("", _as_it_is))
-    return way(machine, command) if machine.faulty(name) else machine.vtpm.transceive(command)
-
-
-def _as_it_is(machine: Machine, command: bytes) -> bytes:
-    return machine.vtpm.transceive(command)
+    nv, keys = _other_indexes(machine), dict[int, "Key"]()
+    if faulty("evidence.ak-not-in-report"):
+        keys[AK_HANDLE] = vtpm.other_attestation_key()
+    nonce = EARLIER_NONCE if faulty("evidence.quote-nonce") else None
+    certified = AK_HANDLE if faulty("evidence.key-outside-vtpm") else None  # the AK's word for itself
+    if nv or keys or nonce or certified:
+        with vtpm.standing_in(nv=nv, keys=keys, nonce=nonce, certified=certified):
+            response = vtpm.transceive(command)
+    else:
+        response = vtpm.transceive(command)
+    if faulty("evidence.quote-pcrs") and int.from_bytes(command[6:10], "big") == Cc.PCR_Read:
+        return _with_another_value(response)
+    return response
 
 
 def _refusal(code: int) -> bytes:
     return ST_NO_SESSIONS.to_bytes(2, "big") + (10).to_bytes(4, "big") + code.to_bytes(4, "big")
 
 
-def _without_report(machine: Machine, command: bytes) -> bytes:
-    with machine.vtpm.standing_in(nv={NV_HCL_REPORT: None}):
-        return machine.vtpm.transceive(command)
+def _other_indexes(machine: Machine) -> dict[int, NvIndex | None]:
+    """Return the NV indexes that are not as they should be, None for one that is not there."""
+    nv: dict[int, NvIndex | None] = {}
+    if machine.faulty("machine.no-nv-index"):
+        nv[NV_HCL_REPORT] = None
+    # The guest may have taken the index away, to write a certificate of its own.
+    if machine.faulty("evidence.ak-certificate") and machine.vtpm.nv_data(NV_AK_CERTIFICATE) is not None:
+        nv[NV_AK_CERTIFICATE] = machine.vtpm.nv_holding(NV_AK_CERTIFICATE, _placeholder(machine))
+    return nv
 
 
-def _with_other_key(machine: Machine, command: bytes) -> bytes:
-    with machine.vtpm.standing_in(keys={AK_HANDLE: machine.vtpm.other_attestation_key()}):
-        return machine.vtpm.transceive(command)
-
-
-def _with_placeholder(machine: Machine, command: bytes) -> bytes:
-    if machine.vtpm.nv_data(NV_AK_CERTIFICATE) is None:
-        return machine.vtpm.transceive(command)  # the guest has taken the index away
-    placeholder = machine.vtpm.nv_holding(NV_AK_CERTIFICATE, _placeholder(machine))
-    with machine.vtpm.standing_in(nv={NV_AK_CERTIFICATE: placeholder}):
-        return machine.vtpm.transceive(command)
+def _with_another_value(response: bytes) -> bytes:
+    """Return an answer to TPM2_PCR_Read with one bit of its last value flipped, as if that PCR had moved since."""
+    refused = response[6:10] != bytes(4)
+    return response if refused else response[:-1] + bytes([response[-1] ^ 1])
 
 
 def _placeholder(machine: Machine) -> bytes:
@@ -83,34 +90,3 @@ def _placeholder(machine: Machine) -> bytes:
         )
         made = machine.stand_ins["ak-certificate"] = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
     return made
-
-
-def _replayed_quote(machine: Machine, command: bytes) -> bytes:
-    """Return a quote over the same PCRs that was made for another nonce than the guest's."""
-    with machine.vtpm.standing_in(nonce=EARLIER_NONCE):
-        return machine.vtpm.transceive(command)
-
-
-def _other_object(machine: Machine, command: bytes) -> bytes:
-    """Return the AK's word for itself, where the guest asked for its word for the transfer key."""
-    with machine.vtpm.standing_in(certified=AK_HANDLE):
-        return machine.vtpm.transceive(command)
-
-
-def _other_pcr(machine: Machine, command: bytes) -> bytes:
-    """Return PCR values with one bit of the last flipped, as if the PCR had moved since the quote."""
-    response = machine.vtpm.transceive(command)
-    refused = response[6:10] != bytes(4)
-    return response if refused else response[:-1] + bytes([response[-1] ^ 1])
-
-
-_EVERY_COMMAND: Mapping[str, Callable[[Machine, bytes], bytes]] = {
-    "machine.no-nv-index": _without_report,
-    "evidence.ak-not-in-report": _with_other_key,
-    "evidence.ak-certificate": _with_placeholder,
-}
-_OF_ONE_COMMAND: Mapping[int, tuple[str, Callable[[Machine, bytes], bytes]]] = {
-    Cc.Quote: ("evidence.quote-nonce", _replayed_quote),
-    Cc.Certify: ("evidence.key-outside-vtpm", _other_object),
-    Cc.PCR_Read: ("evidence.quote-pcrs", _other_pcr),
-}

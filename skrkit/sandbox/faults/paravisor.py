@@ -6,14 +6,13 @@ Whatever a fault changes in a report is signed like everything else, unless the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from skrkit.sandbox import chance, chipcerts, hcl, keygen
+from skrkit.sandbox import chipcerts, hcl, keygen
 from skrkit.sandbox.snpreport import POLICY
 
 if TYPE_CHECKING:
@@ -21,8 +20,10 @@ if TYPE_CHECKING:
     from skrkit.sandbox.silicon import Chip
 
 OTHER_LINE = "Genoa"
-OLD_MICROCODE = 114
-"""One below the lowest that Azure Attestation calls compliant (inferred: 115 is the lowest seen in such a token)."""
+ROLLED_BACK = 114
+"""A microcode one below the lowest that Azure Attestation calls compliant (inferred: 115 was seen in such a token)."""
+OUTDATED = 100
+"""The microcode that an outdated chip certificate is for: below what any report here says."""
 OUTER_VMPL = 2
 NEIGHBOUR = "0e1dbeef-0000-4000-8000-00000000c0de"
 """The vmUniqueId of another confidential VM on the same host."""
@@ -31,91 +32,72 @@ _DEBUG = 1 << 19
 _LOADER_PCR = 4
 
 
-def report_fault(machine: Machine) -> str:
-    """Return the first fault of the report that is on, "" without one."""
-    return next((name for name in _REPORTS if machine.faulty(name)), "")
+def report_faults(machine: Machine) -> tuple[str, ...]:
+    """Return the faults of the report that are on."""
+    return tuple(name for name in _OF_THE_REPORT if machine.faulty(name))
 
 
 def hcl_report(machine: Machine, claims: bytes, user_data: bytes) -> bytes:
-    """Return the HCL report over runtime claims: as it should be, or as the fault that is on has it."""
-    return _REPORTS.get(report_fault(machine), _right_report)(machine, claims, user_data)
-
-
-def _right_report(machine: Machine, claims: bytes, _user_data: bytes) -> bytes:
-    return hcl.build_hcl_report(machine.report_over(claims), claims)
-
-
-def _tampered(machine: Machine, claims: bytes, _user_data: bytes) -> bytes:
-    report = bytearray(machine.report_over(claims))
-    report[_MEASUREMENT] ^= 1
+    """Return the HCL report over runtime claims, with what the faults that are on make of it."""
+    faulty, changes = machine.faulty, dict[str, Any]()
+    if faulty("evidence.report-other-vm"):
+        claims = _neighbours_claims(machine, user_data)
+        changes["report_id"] = hashlib.sha256(NEIGHBOUR.encode()).digest()
+    if faulty("evidence.debug-vm"):
+        changes["policy"] = POLICY | _DEBUG
+    if faulty("evidence.vmpl"):
+        changes["vmpl"] = OUTER_VMPL
+    if faulty("evidence.firmware-rollback"):  # signed by the key of old firmware; what is committed is newer
+        chip = _chip(machine, chip_id=machine.chip.chip_id, microcode=ROLLED_BACK)
+        changes |= {"chip": chip, "current_tcb": machine.chip.tcb, "committed_tcb": machine.chip.tcb}
+    report = bytearray(machine.report_over(claims, **changes))
+    if faulty("evidence.report-tampered"):
+        report[_MEASUREMENT] ^= 1
+    if faulty("evidence.runtime-claims"):
+        claims = claims.replace(b'"console-enabled":true', b'"console-enabled":false')
     return hcl.build_hcl_report(bytes(report), claims)
 
 
-def _other_claims(machine: Machine, claims: bytes, _user_data: bytes) -> bytes:
-    changed = claims.replace(b'"console-enabled":true', b'"console-enabled":false')
-    return hcl.build_hcl_report(machine.report_over(claims), changed)
+_OF_THE_REPORT = (
+    "evidence.report-other-vm",
+    "evidence.debug-vm",
+    "evidence.vmpl",
+    "evidence.firmware-rollback",
+    "evidence.report-tampered",
+    "evidence.runtime-claims",
+)
 
 
-def _other_vm(machine: Machine, _claims: bytes, user_data: bytes) -> bytes:
-    """Return the report of a neighbour on the same chip: everything in it is right, and none of it is this VM's."""
+def _neighbours_claims(machine: Machine, user_data: bytes) -> bytes:
+    """Return the runtime claims of a neighbour on the same chip: everything in them is right, and none of it ours."""
     if "neighbour" not in machine.stand_ins:
         machine.stand_ins["neighbour"] = [
             keygen.rsa_key(f"fault/neighbour-{which}", 2048).public_key().public_numbers().n for which in ("ak", "ek")
         ]
     ak, ek = machine.stand_ins["neighbour"]
-    claims = hcl.runtime_claims(ak=ak, ek=ek, vm_id=NEIGHBOUR, secure_boot=True, user_data=user_data)
-    report_id = hashlib.sha256(NEIGHBOUR.encode()).digest()
-    return hcl.build_hcl_report(machine.report_over(claims, report_id=report_id), claims)
-
-
-def _debug(machine: Machine, claims: bytes, _user_data: bytes) -> bytes:
-    return hcl.build_hcl_report(machine.report_over(claims, policy=POLICY | _DEBUG), claims)
-
-
-def _from_outside(machine: Machine, claims: bytes, _user_data: bytes) -> bytes:
-    return hcl.build_hcl_report(machine.report_over(claims, vmpl=OUTER_VMPL), claims)
-
-
-def _rolled_back(machine: Machine, claims: bytes, _user_data: bytes) -> bytes:
-    """Return a report by the key that the chip has for old firmware; what the host has committed is newer."""
-    committed = machine.chip.tcb
-    report = machine.report_over(claims, chip=_of_old_firmware(machine), current_tcb=committed, committed_tcb=committed)
-    return hcl.build_hcl_report(report, claims)
-
-
-_REPORTS: Mapping[str, Callable[[Machine, bytes, bytes], bytes]] = {
-    "evidence.report-tampered": _tampered,
-    "evidence.runtime-claims": _other_claims,
-    "evidence.report-other-vm": _other_vm,
-    "evidence.debug-vm": _debug,
-    "policy.debug": _debug,
-    "evidence.vmpl": _from_outside,
-    "evidence.firmware-rollback": _rolled_back,
-}
+    return hcl.runtime_claims(ak=ak, ek=ek, vm_id=NEIGHBOUR, secure_boot=True, user_data=user_data)
 
 
 def certified_chip(machine: Machine) -> Chip:
     """Return the chip whose certificate the host hands out for this machine's reports."""
+    chip_id, microcode = machine.chip.chip_id, machine.chip.tcb[7]
+    if machine.faulty("evidence.firmware-rollback"):
+        microcode = ROLLED_BACK
+    if machine.faulty("evidence.vcek-old-tcb"):
+        microcode = OUTDATED
     if machine.faulty("evidence.vcek-other-chip"):
-        return _of_other_chip(machine)
-    if machine.faulty("evidence.vcek-old-tcb") or machine.faulty("evidence.firmware-rollback"):
-        return _of_old_firmware(machine)
-    return machine.chip
+        chip_id = hashlib.shake_256(chip_id).digest(64)
+    right = (chip_id, microcode) == (machine.chip.chip_id, machine.chip.tcb[7])
+    return machine.chip if right else _chip(machine, chip_id=chip_id, microcode=microcode)
 
 
-def _of_other_chip(machine: Machine) -> Chip:
-    return _chip(machine, "other-chip", chance.token_bytes("fault/chip-id", 64), machine.chip.tcb)
-
-
-def _of_old_firmware(machine: Machine) -> Chip:
-    return _chip(machine, "old-firmware", machine.chip.chip_id, machine.chip.tcb[:7] + bytes([OLD_MICROCODE]))
-
-
-def _chip(machine: Machine, name: str, chip_id: bytes, tcb: bytes) -> Chip:
+def _chip(machine: Machine, *, chip_id: bytes, microcode: int) -> Chip:
     """Return a chip with a certified key of its own: a VCEK is another one for each chip and each TCB."""
+    name = f"{chip_id.hex()}/{microcode}"
     made: Chip | None = machine.stand_ins.get(name)
     if made is None:
-        key = keygen.ec_key(f"fault/{name}", ec.SECP384R1())
+        tcb = machine.chip.tcb[:7] + bytes([microcode])
+        key = keygen.ec_key("fault/vcek", ec.SECP384R1())
         vcek = machine.silicon.certify(key.public_key(), chip_id=chip_id, tcb=tcb)
         made = machine.stand_ins[name] = replace(machine.chip, chip_id=chip_id, tcb=tcb, key=key, vcek=vcek)
     return made

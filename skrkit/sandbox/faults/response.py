@@ -29,6 +29,7 @@ def _fault(name: str, title: str, does: str) -> Fault:
     return Fault(name=f"response.{name}", group="response", title=title, does=does, attack=True)
 
 
+# In the order in which a client meets them: of two that are on, the one further up shows first.
 FAULTS: tuple[Fault, ...] = (
     _fault(
         "signature",
@@ -46,24 +47,9 @@ FAULTS: tuple[Fault, ...] = (
         f"The response is signed with a certificate of a trusted authority, for {OTHER_HOST} and not for a vault.",
     ),
     _fault(
-        "nonce",
-        "The response answers another request",
-        "The response echoes the nonce of another request: it is an old one.",
-    ),
-    _fault(
         "other-key",
         "The response is about another key",
         "The response says that it holds another key than the one that was asked for.",
-    ),
-    _fault(
-        "key-substituted",
-        "The wrapped key is not the vault's",
-        "The response holds a private key of an attacker's making, wrapped as it should be.",
-    ),
-    _fault(
-        "transfer-key",
-        "The key is wrapped for another machine",
-        "The private key is wrapped for another key than this VM's transfer key, under that one's name.",
     ),
     _fault(
         "enc",
@@ -71,9 +57,24 @@ FAULTS: tuple[Fault, ...] = (
         "The vault wraps with another hash than the request's enc asks for, and says so.",
     ),
     _fault(
+        "nonce",
+        "The response answers another request",
+        "The response echoes the nonce of another request: it is an old one.",
+    ),
+    _fault(
+        "transfer-key",
+        "The key is wrapped for another machine",
+        "The private key is wrapped for another key than this VM's transfer key, under that one's name.",
+    ),
+    _fault(
         "ciphertext",
         "The wrapped key was changed",
         "One bit of the wrapped private key is flipped before the response is signed.",
+    ),
+    _fault(
+        "key-substituted",
+        "The wrapped key is not the vault's",
+        "The response holds a private key of an attacker's making, wrapped as it should be.",
     ),
 )
 

@@ -151,7 +151,7 @@ NOT_COLLECTED = ("machine.no-nv-index", "machine.tpm-locked", "evidence.quote-no
 
 
 def test_every_fault_of_these_groups_is_here() -> None:
-    assert [fault.name for group in ("machine", "evidence") for fault in faults_of(group)] == list(LOOKS)
+    assert {fault.name for group in ("machine", "evidence") for fault in faults_of(group)} == set(LOOKS)
 
 
 @pytest.mark.parametrize("name", list(LOOKS))

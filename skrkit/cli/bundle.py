@@ -78,7 +78,8 @@ def _create(arguments: argparse.Namespace) -> int:
     from datetime import UTC, datetime
 
     from skrkit import __version__
-    from skrkit.bundle.bundle import Choice, make_bundle, open_bundle
+    from skrkit.bundle.bundle import open_bundle
+    from skrkit.bundle.making import Choice, make_bundle
     from skrkit.bundle.versions import versions
 
     choice = Choice(

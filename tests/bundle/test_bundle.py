@@ -15,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skrkit.bundle.archive import pack, unpack
-from skrkit.bundle.bundle import Choice, make_bundle, open_bundle
+from skrkit.bundle.bundle import open_bundle
+from skrkit.bundle.making import Choice, make_bundle
 from skrkit.bundle.manifest import NAME, VERSION
 from skrkit.bundle.replay import replay
 from skrkit.diagnosis.case import Case, Exchange
@@ -382,3 +383,21 @@ def test_what_a_forger_writes_raises_named_errors_only(honest: bytes, data: st.D
     bundle_bytes = refitted(honest, lambda files: files.update({name: content}))
     with suppress(SkrkitError):
         replay(open_bundle(bundle_bytes)).fields()
+
+
+def test_replay_needs_no_network_and_no_azure_sdk(honest: bytes, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    path = tmp_path / "b.zip"
+    path.write_bytes(honest)
+    program = (
+        "import socket, sys\n"
+        "def refused(*_arguments, **_options): raise AssertionError('a socket was opened')\n"
+        "socket.socket = refused\n"
+        "from skrkit.cli.main import main\n"
+        f"codes = [main(['bundle', action, {str(path)!r}, '--json']) for action in ('show', 'verify', 'replay')]\n"
+        "assert codes == [0, 0, 0], codes\n"
+        "assert not [name for name in sys.modules if name.partition('.')[0] in ('azure', 'requests', 'msal')]\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60)

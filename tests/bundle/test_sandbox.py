@@ -11,21 +11,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from skrkit.bundle.archive import unpack
-from skrkit.bundle.bundle import Choice, make_bundle, open_bundle
+from skrkit.bundle.bundle import open_bundle
 from skrkit.bundle.live import doctor_report
+from skrkit.bundle.making import Choice, make_bundle
 from skrkit.bundle.replay import replay
 from skrkit.cloud import Cloud
 from skrkit.diagnosis.case import Case
 from skrkit.diagnosis.explain import explain
 from skrkit.diagnosis.verification import verified_evidence
 from skrkit.doctor.gather import gather_case
+from skrkit.encoding import b64url
 from skrkit.policy.templates import cvm_policy
 from skrkit.provision import access, identity
 from skrkit.provision.key import create
 from skrkit.sandbox.endpoint import Endpoint
 from skrkit.sandbox.faults.client import switch_all_off, switch_on
+from tests.sandbox.faults.faulted import release
 from tests.sandbox.running import STAGE, operator_token, staged
 
 VAULT = f"https://{STAGE.vault}.vault.azure.net"
@@ -68,6 +72,17 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 def cloud(endpoint: Endpoint) -> Iterator[Cloud]:
     yield replace(Cloud.sandbox(home=endpoint.home), settings={"retry_total": 0})
     switch_all_off(home=endpoint.home)
+
+
+@pytest.fixture(scope="module")
+def released(endpoint: Endpoint) -> dict[str, bytes]:
+    """The private half of the key that a release gives out: its numbers, as bytes and in base64url."""
+    key = release(Cloud.sandbox(home=endpoint.home)).key.private_key
+    assert isinstance(key, RSAPrivateKey)
+    numbers = key.private_numbers()
+    parts = {name: getattr(numbers, name).to_bytes(256, "big").lstrip(b"\0") for name in ("d", "p", "q", "dmp1")}
+    encoded = {f"{name} in base64url": b64url(value).encode() for name, value in parts.items()}
+    return {f"released key {name}": value for name, value in (parts | encoded).items()}
 
 
 def secrets_of(endpoint: Endpoint, case: Case) -> dict[str, bytes]:
@@ -136,10 +151,10 @@ def _decoded(data: bytes) -> Iterator[bytes]:
             continue
 
 
-def check_scanned(data: bytes, endpoint: Endpoint, case: Case) -> None:
+def check_scanned(data: bytes, endpoint: Endpoint, case: Case, released: dict[str, bytes]) -> None:
     """Search a bundle for everything that must not be in it."""
     files = unpack(data)
-    forbidden = secrets_of(endpoint, case)
+    forbidden = secrets_of(endpoint, case) | released
     assert len(forbidden) > 20  # the state does hold private keys: a search for nothing would find nothing
     hidden = identifiers_of(endpoint, case)
     for where, content in layers_of(files):
@@ -164,12 +179,12 @@ def test_the_search_finds_what_is_there(endpoint: Endpoint, cloud: Cloud) -> Non
     assert set(found) == set(identifiers_of(endpoint, case))
 
 
-def test_a_good_run(endpoint: Endpoint, cloud: Cloud) -> None:
+def test_a_good_run(endpoint: Endpoint, cloud: Cloud, released: dict[str, bytes]) -> None:
     case = gather_case(cloud, STAGE)
     assert case.error == {}
     doctor = doctor_report(cloud, STAGE)
     data = make_bundle(case, now=cloud.now(), skrkit="0", doctor=doctor)
-    check_scanned(data, endpoint, case)
+    check_scanned(data, endpoint, case, released)
     bundle = open_bundle(data)
     checks = bundle.doctor["checks"]
     assert isinstance(checks, list)
@@ -187,12 +202,12 @@ def test_a_good_run(endpoint: Endpoint, cloud: Cloud) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_failing_run(endpoint: Endpoint, cloud: Cloud, fault: str) -> None:
+def test_a_failing_run(endpoint: Endpoint, cloud: Cloud, fault: str, released: dict[str, bytes]) -> None:
     switch_on(fault, home=endpoint.home)
     case = gather_case(cloud, STAGE)
     assert case.error, fault
     data = make_bundle(case, now=cloud.now(), skrkit="0")
-    check_scanned(data, endpoint, case)
+    check_scanned(data, endpoint, case, released)
     bundle = open_bundle(data)
     replayed = replay(bundle)
     assert [check.to_json() for check in replayed.checks if check.verdict == "differs"] == []
@@ -203,13 +218,13 @@ def test_a_failing_run(endpoint: Endpoint, cloud: Cloud, fault: str) -> None:
     assert bundle.manifest.notes == ()
 
 
-def test_without_evidence_the_vms_id_is_gone_too(endpoint: Endpoint, cloud: Cloud) -> None:
+def test_without_evidence_the_vms_id_is_gone_too(endpoint: Endpoint, cloud: Cloud, released: dict[str, bytes]) -> None:
     case = gather_case(cloud, STAGE)
     vm_id = str(case.instance["vmId"]).lower().encode()
     data = make_bundle(case, now=cloud.now(), skrkit="0", choice=Choice(with_evidence=False))
     for where, content in layers_of(unpack(data)):
         assert vm_id not in content.lower(), where
-    check_scanned(data, endpoint, case)
+    check_scanned(data, endpoint, case, released)
 
 
 def test_a_bundle_takes_the_exchanges_in_order(endpoint: Endpoint, cloud: Cloud) -> None:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skrkit.errors import ServiceError, SkrkitError
+from skrkit.errors import ServiceError, SkrkitError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -132,6 +132,9 @@ def _walk(arguments: argparse.Namespace, walk: Walk, show: _Screen) -> int:
     _quieten()
     try:
         artefacts = walk.run()
+    except SkrkitError as error:
+        _say_how_to_explain(arguments, error)
+        raise
     finally:  # of a walk that failed as well: that is when they are wanted most
         if arguments.save and walk.artefacts:
             from skrkit.cli.saved import save
@@ -146,6 +149,22 @@ def _walk(arguments: argparse.Namespace, walk: Walk, show: _Screen) -> int:
     else:
         show.end(len(artefacts), walk.steps)
     return 0
+
+
+def _say_how_to_explain(arguments: argparse.Namespace, error: SkrkitError) -> None:
+    """Keep the error beside the artefacts, and say on stderr what names its cause."""
+    command = "skrkit explain --live" + (" --cloud azure …" if arguments.cloud == "azure" else "")
+    if arguments.save:
+        import json
+
+        from skrkit.cli.saved import write_file
+
+        file = arguments.save / "error.json"
+        arguments.save.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_file(file, json.dumps(error.to_json(), indent=2).encode())
+        command += f", or what was saved of it: skrkit explain {file}"
+    if not isinstance(error, UsageError):  # that one is the caller's own, and says enough
+        print(f"The walk ended early. Its cause by name: {command}", file=sys.stderr)
 
 
 def _quieten() -> None:

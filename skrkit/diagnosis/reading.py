@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TEE = "x-ms-isolation-tee"
 _PLAIN = re.compile(r"[A-Za-z0-9._:/@%+=-]{1,300}")
 _CALLER = re.compile(r"\boid=([0-9A-Fa-f-]{36})\b")
+_KEY = re.compile(r"/keys/([A-Za-z0-9-]{1,127})(?:/|$)")
 _ADDRESS = re.compile(r"Client address: ([0-9A-Fa-f.:]{3,45})\b")
 
 
@@ -111,6 +112,7 @@ class Reading:
         known: dict[str, Json] = {
             "vault": case.vault.get("name") or _vault_name(self.refusal),
             "vault_id": vault_id,
+            "key": _first(_KEY, self.refusal.url),
             "vm": case.vm.get("name"),
             "resource_group": _resource_group(vault_id) or _resource_group(case.vm.get("id")),
             "location": case.vault.get("location") or case.vm.get("location"),

@@ -55,6 +55,7 @@ def app(world: World) -> Starlette:
                 "clock": endpoint.clock,
                 "resident_mb": resident_mb(),
                 "documents": await run_in_threadpool(_counts, world),
+                "faults": world.faults.names(),
                 "vms": [
                     {"name": door.name, "proxy": f"http://127.0.0.1:{door.proxy_port}", "tcti": door.tcti}
                     for door in endpoint.vms

@@ -74,6 +74,8 @@ def test_on_says_what_it_does_and_off_what_it_found(sandbox: Endpoint) -> None:
     listed = json.loads(fault(sandbox, "--list", "--json").stdout)["faults"]
     assert {each["name"] for each in listed if each["on"]} == {"network.vault-throttled", "access.private-only"}
     assert "· 2 on" in fault(sandbox, "--list").stdout
+    status = skrkit(sandbox.home, "sandbox", "status").stdout.splitlines()
+    assert status[-2:] == ["  fault on: access.private-only", "  fault on: network.vault-throttled"]
     off = fault(sandbox, "--off", "network.vault-throttled", "--json")
     assert json.loads(off.stdout) == {"found": {"network.vault-throttled": "It behaves as Azure again."}}
     assert fault(sandbox, "--off-all").stdout == (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from skrkit.errors import UsageError
+from skrkit.policy.parse import decode_policy
 from skrkit.sandbox.faults.fault import Fault
 from skrkit.sandbox.faults.table import all_faults, fault_named
 from tests.sandbox.vault.attested import POLICY, claims, encoded, token
@@ -286,3 +288,50 @@ def test_user_assigned_identities_are_taken_away_one_by_one(tmp_path: Path) -> N
     assert answer.json()["identity"].keys() == {"type", "principalId", "tenantId"}
     assert "identity" not in patch_vm(azure, {"type": "None"}).json()
     azure.world.store.close()
+
+
+# --- mistakes in any policy
+
+SCALARS = st.one_of(st.booleans(), st.integers(0, 9), st.sampled_from(["azure-compliant-cvm", "sevsnpvm"]))
+CLAIMS = st.sampled_from(
+    ["x-ms-compliance-status", "x-ms-isolation-tee.x-ms-compliance-status", "secureboot", "x-ms-isolation-tee.a.b"]
+)
+CONDITIONS = st.builds(
+    lambda claim, operator, value: {"claim": claim, operator: value},
+    CLAIMS,
+    st.sampled_from(["equals", "notEquals", "greater"]),
+    SCALARS,
+)
+MEMBERS = st.recursive(
+    CONDITIONS,
+    lambda inner: st.builds(
+        lambda rule, members: {rule: members},
+        st.sampled_from(["anyOf", "allOf"]),
+        st.lists(inner, min_size=1, max_size=3),
+    ),
+    max_leaves=5,
+)
+CLAUSES = st.builds(
+    lambda authority, rule, members: {"authority": authority, rule: members},
+    st.sampled_from(["https://sharedweu.weu.attest.azure.net", "https://sharedeus.eus.attest.azure.net/"]),
+    st.sampled_from(["anyOf", "allOf"]),
+    st.lists(MEMBERS, min_size=1, max_size=3),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(clauses=st.lists(CLAUSES, min_size=1, max_size=3), names=st.permutations(POLICIES).map(lambda all_: all_[:4]))
+def test_a_mistake_leaves_any_policy_well_formed_and_comes_off_again(
+    azure: Azure, clauses: list[Any], names: list[str]
+) -> None:
+    policy = {"data": encoded({"version": "1.0.0", "anyOf": clauses})}
+    written = azure.vault("PATCH", "/keys/skr/", {"release_policy": policy})
+    assert written.status_code == 200, written.text
+    before = state(azure)
+    for name in names:
+        with suppress(UsageError):  # a policy in which this mistake cannot be made
+            on(azure, name)
+    for named in state(azure)["vault-key-name"].values():
+        assert decode_policy(named["release_policy"]["data"]).root
+    azure.world.faults.switch_all_off(azure.world)
+    assert state(azure) == before

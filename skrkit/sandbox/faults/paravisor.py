@@ -43,7 +43,7 @@ def hcl_report(machine: Machine, claims: bytes, user_data: bytes) -> bytes:
     if faulty("evidence.report-other-vm"):
         claims = _neighbours_claims(machine, user_data)
         changes["report_id"] = hashlib.sha256(NEIGHBOUR.encode()).digest()
-    if faulty("evidence.debug-vm"):
+    if faulty("evidence.debug-vm") or faulty("policy.debug"):
         changes["policy"] = POLICY | _DEBUG
     if faulty("evidence.vmpl"):
         changes["vmpl"] = OUTER_VMPL
@@ -61,6 +61,7 @@ def hcl_report(machine: Machine, claims: bytes, user_data: bytes) -> bytes:
 _OF_THE_REPORT = (
     "evidence.report-other-vm",
     "evidence.debug-vm",
+    "policy.debug",
     "evidence.vmpl",
     "evidence.firmware-rollback",
     "evidence.report-tampered",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,7 +21,8 @@ from skrkit.wire import Json, pointer
 MAX_LAYERS = 6  # a bundle, its data, and every mistake once; more is not unwrapped
 _MAX_BYTES = 8 << 20
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_BEGINNINGS = (b"{", b"[", b'"', b"ey", b"ew", codecs.BOM_UTF8, *_UTF16)  # JSON, and base64 of an object
+_BEGINNINGS = (b"{", b"[", b'"', codecs.BOM_UTF8, *_UTF16)
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_=-]{8,}\s*")
 # Where a policy stands as text: a key bundle, its release_policy, ARM's key, what `az keyvault key show` prints.
 _HOLDERS = (
     ("release_policy", "data"),
@@ -142,7 +144,7 @@ def _inside_base64(opened: PolicyText) -> bool:
         decoded = base64.b64decode(bare + b"=" * (-len(bare) % 4), altchars=b"-_", validate=True)
     except binascii.Error:
         return False
-    if not decoded.lstrip().startswith(_BEGINNINGS):  # words without marks are base64 of something, too
+    if not decoded.lstrip().startswith(_BEGINNINGS) and not _BASE64.fullmatch(decoded):  # words are base64, too
         return False
     fix = "Encode it anew: skrkit policy encode FILE."
     if joined != text:

@@ -48,6 +48,8 @@ FIGURES = (
     Figure(name="verify-new", text="verify a report, its chain new / bare calls", bound=1.5, held=Held.RATIO),
     Figure(name="parse-hcl", text="parse an HCL report with all inside", bound=50e-6, held=Held.MEASURED),
     Figure(name="policy", text="evaluate a two-clause policy", bound=20e-6, held=Held.MEASURED),
+    Figure(name="explanation", text="explain a refusal: decision, reasons, repairs", bound=1e-3, held=Held.MEASURED),
+    Figure(name="lint", text="lint a policy of 1,000 authorities", bound=50e-3, held=Held.MEASURED),
     # "Grow linearly" has no number of its own: growth with the square of the count would be 100 times.
     Figure(name="growth", text="evaluate one authority of 1,000 / of 10", bound=1.5, held=Held.RATIO),
     Figure(name="version", text="skrkit --version / python -c pass", bound=2.5, held=Held.RATIO),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # for editors and type checkers; a kernel imports each when it is first asked for
     from skrkit.lab.bytes_view import diff_bytes as diff_bytes
     from skrkit.lab.bytes_view import explore_bytes as explore_bytes
+    from skrkit.lab.comparison_view import token_against_evidence as token_against_evidence
     from skrkit.lab.diagram import sequence as sequence
     from skrkit.lab.display import show as show
     from skrkit.lab.exercise import check as check
@@ -32,6 +33,7 @@ _PUBLIC = {
     "explore_bytes": "bytes_view",
     "diff_bytes": "bytes_view",
     "explore_token": "token_view",
+    "token_against_evidence": "comparison_view",
     "policy_workbench": "workbench",
     "trust_chain": "vouching",
     "ledger": "knowledge",

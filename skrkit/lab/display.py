@@ -129,7 +129,7 @@ def _view_of(thing: object) -> View:
     if isinstance(thing, bytes | bytearray | memoryview):
         return _view_of_bytes(bytes(thing))
     if isinstance(thing, Described):
-        return view.view_of(thing)
+        return _view_of_described(thing)
     decision = decision_in(thing)
     if decision is not None:
         return view_of_decision(decision)
@@ -142,6 +142,14 @@ def _view_of(thing: object) -> View:
         found=type(thing).__name__,
         fix="Show its fields: lab.show(thing.fields()). Secrets, as a released key is, are never shown.",
     )
+
+
+def _view_of_described(described: Described) -> View:
+    from skrkit.render.comparison import view_of_comparison
+    from skrkit.render.view import view_of
+    from skrkit.token.comparison import ClaimComparison
+
+    return view_of_comparison(described) if isinstance(described, ClaimComparison) else view_of(described)
 
 
 def _view_of_artefact(artefact: Artefact) -> View:

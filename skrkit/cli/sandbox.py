@@ -98,7 +98,7 @@ def _status(arguments: argparse.Namespace) -> int:
         f"  subscription  {said['subscription']}",
         *_made_with(said["seed"], said["clock"]),
         *(f"  VM {vm['name']}: door {vm['proxy']}, vTPM {vm['tcti']}" for vm in said["vms"]),
-        *(f"  fault on: {name}" for name in said["faults"]),
+        *(f"  fault on: {name}" for name in said.get("faults", ())),  # a process of before an update has none
     ]
     return _say(said, "\n".join(lines), arguments.json)
 

@@ -20,15 +20,13 @@ ALL = sorted(source.name[:2] for source in (NOTEBOOKS / "src").glob("*.md"))
 ATTENDEES = 20
 
 
-def rehearse(compiled: Path, attendees: int, *numbers: str) -> dict[str, Any]:
-    """Return the report of a rehearsal. Raises `RuntimeError` where it did not come to one."""
+def rehearse(attendees: int, *numbers: str) -> dict[str, Any]:
+    """Return the report of a rehearsal, its bytecode kept as usual. Raises `RuntimeError` where there is no report."""
     for name in ("nbclient", "ipykernel", "ipywidgets"):
         pytest.importorskip(name, reason=f"{name} is not installed")
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, str(NOTEBOOKS / "workshop.py"), "--attendees", str(attendees), "--json", *numbers]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=kept | {"PYTHONPYCACHEPREFIX": str(compiled)}, check=False
-    )
+    done = subprocess.run(command, capture_output=True, text=True, env=kept, check=False)
     try:
         found: dict[str, Any] = json.loads(done.stdout)
     except ValueError as cause:
@@ -42,9 +40,9 @@ def failures(found: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.figure("notebooks")
-def test_all_in_sequence(compiled: Path, figures: Figures) -> None:
+def test_all_in_sequence(figures: Figures) -> None:
     """Each in a fresh kernel, on one new sandbox, as one attendee works through them. Once: it is most of a minute."""
-    found = rehearse(compiled, 1, *ALL)
+    found = rehearse(1, *ALL)
     assert failures(found) == []
     figures.hand_in("notebooks", Measured(value=found["seconds"]))
 
@@ -56,9 +54,9 @@ def test_the_largest_file(figures: Figures) -> None:
 
 
 @pytest.mark.figure("attendees")
-def test_a_room_full_of_attendees(compiled: Path, figures: Figures) -> None:
+def test_a_room_full_of_attendees(figures: Figures) -> None:
     """All press Run All at the same moment, each with kernels and a sandbox of their own."""
-    found = rehearse(compiled, ATTENDEES, "01", "02", "03", "04")
+    found = rehearse(ATTENDEES, "01", "02", "03", "04")
     figures.hand_in("attendees", Measured(value=found["failures"]))
     figures.note(f"{ATTENDEES} attendees at once, notebooks 01 to 04", f"{found['seconds']:.0f} s in all")
     if found["memory"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ REAL_FILES = {
     "quote.bin": "azure-snp-milan-v3/quote-msg.bin",
     "sig.bin": "azure-snp-milan-v3/quote-sig.bin",
     "pcrs.json": "azure-snp-milan-v3/pcrs-sha256.json",
+    "token.jwt": "maa-token-and-akv-release/maa-token.jwt",
 }
 posix = pytest.mark.skipif(os.name == "nt", reason="NO POSIX SHELL: the README's blocks were not run")
 
@@ -64,6 +66,16 @@ def test_the_commands_for_bytes_of_a_real_machine_run(captures: Path, home: Path
     printed = run(BLOCKS["With bytes from a real machine"], home, tmp_path)
     assert "VERIFIED" in printed
     assert printed.count("Azure HCL report") == 2
+
+
+@posix
+def test_the_commands_for_release_policies_run(captures: Path, home: Path, tmp_path: Path) -> None:
+    shutil.copy(captures / REAL_FILES["token.jwt"], tmp_path / "token.jwt")
+    printed = run(BLOCKS["Release policies"], home, tmp_path)
+    assert "Policy lint: 0 errors, 0 warnings, 2 notes" in printed
+    assert "Policy decision: yes" in printed
+    assert "Policies compared: stricter" in printed
+    assert json.loads(printed[printed.rindex('{\n  "version"') :]) == json.loads((tmp_path / "strict.json").read_text())
 
 
 @posix

@@ -65,6 +65,8 @@ def given_claims(arguments: argparse.Namespace) -> GivenClaims:
     text = read_input(arguments.token).strip()
     if (arguments.jwks is None) != (arguments.issuer is None):
         raise _usage("--jwks and --issuer", "both, or neither", "one of them", "Name the keys and whose they are.")
+    if arguments.at is not None and arguments.jwks is None:
+        raise _usage("--at", "--jwks and --issuer with it", "neither", "The time is for verifying the token.")
     compact = _compact(text)
     if arguments.jwks is not None:
         if compact is None:

@@ -10,7 +10,7 @@ from skrkit.policy.lint_authority import authority_drafts, host_of
 from skrkit.policy.lint_clause import Known, clause_drafts, known_of
 from skrkit.policy.lint_condition import condition_drafts, path_draft, value_draft
 from skrkit.policy.lint_rules import Draft, LintFinding, Severity, placed
-from skrkit.policy.model import AuthorityClause, Condition, ReleasePolicy, conditions_of, scalar_text
+from skrkit.policy.model import AuthorityClause, Condition, Group, ReleasePolicy, conditions_of, scalar_text
 from skrkit.policy.parse import MAX_POLICY_BYTES, salvage_policy
 from skrkit.policy.text import PolicyText, open_policy_text
 from skrkit.token.catalogue import explain_claim
@@ -69,9 +69,9 @@ def _read(opened: PolicyText) -> Iterator[LintFinding]:
     for clause in found.clauses:
         yield from linter.clause(clause)
     for authority, pointer in found.authorities:
-        yield from (placed(draft, pointer) for draft in authority_drafts(authority))
+        yield from linter.authority(authority, pointer)
     for condition in found.conditions:
-        yield from linter.condition(condition, maa=True)
+        yield from (placed(draft, condition.pointer) for draft in linter.condition(condition, maa=True))
 
 
 class _Linter:
@@ -80,6 +80,7 @@ class _Linter:
     def __init__(self) -> None:
         self._paths: dict[str, tuple[Draft, str] | None] = {}
         self._conditions: dict[Condition, tuple[tuple[Draft, ...], Known]] = {}
+        self._groups: dict[tuple[bool, Group], tuple[Draft, ...]] = {}
         self._searches = 0
 
     def policy(self, policy: ReleasePolicy) -> Iterator[LintFinding]:
@@ -99,19 +100,29 @@ class _Linter:
             yield from self.clause(clause)
 
     def clause(self, clause: AuthorityClause) -> Iterator[LintFinding]:
+        yield from self.authority(clause.authority, clause.pointer + "/authority")
         maa = is_maa_host(host_of(clause.authority))
-        for draft in authority_drafts(clause.authority, search=maa or self._may_search()):
-            yield placed(draft, clause.pointer + "/authority")
-        for condition in conditions_of(clause.group):
-            yield from self.condition(condition, maa=maa)
-        for draft in clause_drafts(clause, self._known):
-            yield placed(draft, clause.pointer)
+        drafts = self._groups.get((maa, clause.group))
+        if drafts is None:
+            drafts = self._groups[maa, clause.group] = tuple(self._group(clause, maa=maa))
+        yield from [placed(draft, clause.pointer) for draft in drafts]
 
-    def condition(self, condition: Condition, *, maa: bool) -> Iterator[LintFinding]:
-        """Return the findings on a condition. Another authority than Azure Attestation has claims of its own."""
-        for draft in self._looked_at(condition)[0]:
-            if maa or draft.id != "claim.unknown":
-                yield placed(draft, condition.pointer)
+    def authority(self, authority: str, pointer: str) -> Iterator[LintFinding]:
+        search = is_maa_host(host_of(authority)) or self._may_search()
+        for draft in authority_drafts(authority, search=search):
+            yield placed(draft, pointer)
+
+    def _group(self, clause: AuthorityClause, *, maa: bool) -> Iterator[Draft]:
+        """Return what there is to say below the authority, placed from the clause on: it is the same in each alike."""
+        for condition in conditions_of(clause.group):
+            below = condition.pointer[len(clause.pointer) :]
+            for draft in self.condition(condition, maa=maa):
+                yield draft._replace(at=below + draft.at)
+        yield from clause_drafts(clause, self._known)
+
+    def condition(self, condition: Condition, *, maa: bool) -> Iterator[Draft]:
+        """Return what is odd about a condition. Another authority than Azure Attestation has claims of its own."""
+        return (draft for draft in self._looked_at(condition)[0] if maa or draft.id != "claim.unknown")
 
     def _known(self, condition: Condition) -> Known:
         return self._looked_at(condition)[1]

@@ -86,18 +86,22 @@ def terms_of(form: Normal) -> list[Term] | None:
 def _terms(form: Normal) -> set[Term] | None:
     if isinstance(form, Atom):
         return {frozenset((form,))}
-    found: set[Term] = {frozenset()} if form.rule is Rule.ALL_OF else set()
-    for member in sorted(form.members, key=lambda member: isinstance(member, Form)):
-        inner = _terms(member)
-        if inner is None or len(inner) * max(len(found), 1) > MAX_TERMS * 4:
+    atoms = frozenset(member for member in form.members if isinstance(member, Atom))
+    below = [_terms(member) for member in form.members if isinstance(member, Form)]
+    if form.rule is Rule.ANY_OF:
+        found = {frozenset((atom,)) for atom in atoms}
+    else:
+        found = {atoms} if _is_possible(atoms) else set()
+    for inner in below:
+        if inner is None:
             return None
         if form.rule is Rule.ANY_OF:
             found |= inner
+        elif len(inner) * len(found) > MAX_TERMS:
+            return None
         else:
             found = {joined for left in found for right in inner if _is_possible(joined := left | right)}
-        if len(found) > MAX_TERMS:
-            return None
-    return found
+    return found if len(found) <= MAX_TERMS else None
 
 
 def _key(atom: Atom) -> tuple[str, str, str]:

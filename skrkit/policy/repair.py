@@ -7,13 +7,14 @@ dangerous, however small. Each repair is evaluated: one that does not hold is ne
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from skrkit.errors import PolicyError
 from skrkit.policy.evaluate import evaluate
-from skrkit.policy.model import AuthorityClause, Group, ReleasePolicy
+from skrkit.policy.model import AuthorityClause, Group, ReleasePolicy, conditions_of
 from skrkit.policy.parse import parse_policy
 from skrkit.policy.repair_authority import authority_mends
 from skrkit.policy.repair_condition import Strategy, group_mends
@@ -21,6 +22,7 @@ from skrkit.policy.repair_edit import Edit, applied
 from skrkit.wire import Json
 
 MAX_REPAIRS = 8
+MAX_CONDITIONS = 200  # of one clause; with more in the way, no change is small
 MAX_CLAUSES = 4  # of a policy for every region, the nearest few; the others would be repaired in the same way
 
 
@@ -55,7 +57,8 @@ class Repair:
 def repairs(policy: ReleasePolicy, claims: Mapping[str, Json]) -> tuple[Repair, ...]:
     """Return the smallest changes that make the policy hold for these claims: safe ones first, then by edits.
 
-    None for a policy that holds, and for claims without an `iss`: no authority fits them. `claims` are taken as they
+    None for a policy that holds, and for claims without an `iss`: no authority fits them. None from a clause of more
+    than `MAX_CONDITIONS`. `claims` are taken as they
     are; a repair after a token that nobody verified is as good as that token.
     """
     if evaluate(policy, claims).holds:
@@ -77,6 +80,8 @@ def repairs(policy: ReleasePolicy, claims: Mapping[str, Json]) -> tuple[Repair, 
 def _inside(clause: AuthorityClause, claims: Mapping[str, Json]) -> Iterator[list[Edit]]:
     """Return the edits of each strategy that can make the clause's group hold, none twice."""
     seen: list[list[Edit]] = []
+    if sum(1 for _ in itertools.islice(conditions_of(clause.group), MAX_CONDITIONS + 1)) > MAX_CONDITIONS:
+        return
     for strategy in Strategy:
         edits = group_mends(clause.group, claims, strategy)
         if edits is not None and edits not in seen:

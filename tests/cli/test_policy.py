@@ -135,6 +135,7 @@ def test_claims_in_json_are_taken_and_said_not_to_be_verified(
     [
         (["--jwks", "KEYS"], "--jwks and --issuer"),
         (["--issuer", WEU], "--jwks and --issuer"),
+        (["--at", "2022-12-24"], "--at"),
         (["--jwks", "KEYS", "--issuer", WEU], "--jwks"),
     ],
 )

@@ -163,3 +163,10 @@ def test_a_policy_for_a_thousand_authorities_is_compared() -> None:
     found = diff_policies(before, after)
     assert [change.kind for change in found.changes] == ["removed", "added"]
     assert found.effect is Effect.OTHER
+
+
+def test_many_alternatives_are_no_many_ways() -> None:
+    values = [c("k1", f"v{number}") for number in range(3000)]
+    found = diff_policies(p(any_of(A, *values[1:])), p(any_of(A, *values)))
+    assert found.effect is Effect.LOOSER
+    assert [dict(witness.claims) for witness in found.gained] == [{"k1": "v0"}]

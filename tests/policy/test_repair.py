@@ -12,7 +12,7 @@ import pytest
 from skrkit.policy.evaluate import evaluate
 from skrkit.policy.model import ReleasePolicy
 from skrkit.policy.parse import parse_policy
-from skrkit.policy.repair import MAX_REPAIRS, Repair, repairs
+from skrkit.policy.repair import MAX_CONDITIONS, MAX_REPAIRS, Repair, repairs
 from skrkit.policy.templates import cvm_policy, data_disk_policy
 from skrkit.token.decode import decode_jwt
 from tests.policy.test_vectors import VECTORS, A, all_of, any_of, c, policy
@@ -267,6 +267,13 @@ def test_the_nearest_clauses_of_a_policy_for_every_region_are_mended(claims: dic
     clauses = [cvm_policy(host, guest=False).root[0].document() for host in hosts]
     (repair,) = repairs(parse_policy(json.dumps({"version": "1.0.0", "anyOf": clauses})), claims)
     assert [edit.pointer for edit in repair.edits] == ["/anyOf/3/allOf/0/claim", "/anyOf/3/allOf/1/claim"]
+
+
+def test_a_clause_with_too_much_in_the_way_is_left_alone(claims: dict[str, Any]) -> None:
+    many = [c(f"{TEE}.x-ms-attestation-Type", "sevsnpvm") for _ in range(MAX_CONDITIONS)]
+    (found,) = repairs(asking(*many), claims)
+    assert found.count == MAX_CONDITIONS
+    assert repairs(asking(*many, SNP), claims) == ()
 
 
 def test_claims_without_an_issuer_fit_no_authority() -> None:

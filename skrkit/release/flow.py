@@ -3,7 +3,8 @@
 The steps, in order; each has artefacts, and each failure names its step:
 
 1. collect   the attester reads its evidence: NV, report, certificates, quote, PCRs, event log, ephemeral key
-2. appraise  the same checks that Azure Attestation makes, made locally, so that a refusal is no riddle
+2. appraise  the same checks that Azure Attestation makes, made locally, so that a refusal is no riddle; and one that
+             it cannot make: that the report is over this nonce, and not one of before
 3. attest    the provider answers with a token; guest attestation seals it to the ephemeral key in the vTPM
 4. verify    the token's signature, issuer, times; then nonce and key: is this the answer to *our* question?
 5. evaluate  the key's release policy against the verified claims: a value, yes or no, clause by clause

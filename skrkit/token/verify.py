@@ -156,7 +156,7 @@ def _shown(members: Mapping[str, Json], name: str) -> str:
 def _algorithm(header: Mapping[str, Json], algorithms: Collection[str]) -> str:
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in algorithms:
-        fix = "Refuse the token: the service signs RS256. alg none is a draft-policy answer or a forgery, HS256 a forgery."
+        fix = "Refuse the token: the service signs RS256. none is a draft-policy answer or a forgery, HS256 a forgery."
         _refuse("token.alg", "token alg", "header /alg", " or ".join(sorted(algorithms)), _shown(header, "alg"), fix)
     return algorithm
 

@@ -39,6 +39,8 @@ _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("key", r"(?<![A-Za-z0-9])/(?:deleted)?keys/([A-Za-z0-9-]+)(?=/[0-9a-f]{32}|/release)"),
         ("version", r"/keys/[A-Za-z0-9-]+/([0-9a-f]{32})(?![0-9a-f])"),
         ("user", r"(?<![A-Za-z0-9._%+-])([A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)"),
+        ("user", r"(?<![A-Za-z0-9])/(?:home|Users)/([A-Za-z0-9._-]+)"),
+        ("user", r"[A-Za-z]:\\{1,2}Users\\{1,2}([A-Za-z0-9._-]+)"),
         ("mac", r"(?<![0-9A-Fa-f:-])((?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2})(?![0-9A-Fa-f:-])"),
     )
 )

@@ -58,7 +58,7 @@ def make_bundle(
     redaction = _redaction(whole, doctor or {}, chosen)
     kept = _redacted(whole, redaction, chosen)
     outcomes = outcomes_of(kept)
-    notes = _changed(whole, outcomes)
+    notes = _changed(dated, outcomes)
     if not chosen.with_evidence:
         before = outcomes_of(whole)
         outcomes |= {name: _object(redaction.json(before[name])) for name in _EVIDENCE_CHECKS if name in before}
@@ -167,14 +167,13 @@ def _plain_keys(jwks: bytes) -> bytes:
 
 
 def _changed(whole: Case, outcomes: Mapping[str, Mapping[str, Json]]) -> list[str]:
-    """Return a note if redaction changed what the explanation says first: then the reader must know what it was."""
+    """Return a note if what was left out or replaced changes what the explanation says first."""
     before = _first_cause(outcomes_of(whole).get("explanation", {}))
     after = _first_cause(outcomes.get("explanation", {}))
     if before == after:
         return []
-    return [
-        f"Redaction changed the explanation: of the whole case it was {before or 'none'}, here it is {after or 'none'}."
-    ]
+    said = f"of the whole case it was {before or 'none'}, here it is {after or 'none'}."
+    return [f"What was left out or replaced changes the explanation: {said}"]
 
 
 def _first_cause(explanation: Mapping[str, Json]) -> str:

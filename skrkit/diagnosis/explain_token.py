@@ -240,6 +240,8 @@ def _algorithm(reading: Reading, fault: Fault) -> tuple[str, tuple[str, ...]]:
 def _foreign(reading: Reading, _fault: Fault) -> tuple[str, tuple[str, ...]]:
     """Return whether a token of another provider is signed by the configured one's keys: then only iss tells."""
     issuer = _issuer(reading)
+    if reading.token is None and reading.case.token_verdict.get("signed_by_authority") is True:
+        return "token.other-tenant", ("A key of the configured provider signed it.",)
     if reading.token is None or reading.jwks is None or not issuer:
         return "token.other-authority", ()
     other = _fault_at(reading, reading.jwks, issuer)

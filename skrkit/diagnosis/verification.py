@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from skrkit.diagnosis.case import Case
@@ -13,6 +14,8 @@ from skrkit.wire import Json
 if TYPE_CHECKING:
     from skrkit.attestation.result import AttestationResult
     from skrkit.endorsements.roots import TrustRoots
+    from skrkit.token.decode import UnverifiedToken
+    from skrkit.token.jwks import Jwks
 
 _PCR_BYTES = 32
 _MAX_PCRS = 24
@@ -49,6 +52,7 @@ def token_verdict(case: Case) -> dict[str, Json]:
     """Return what verifying a case's token says, at the case's time: `verdict` ok, failed or not-checked.
 
     A failure has the members of its error, the step among them; "token.truncated" is that of one that does not decode.
+    Of a token of another issuer, `signed_by_authority` says whether a key of the configured one signed it all the same.
     """
     from skrkit.token.decode import decode_jwt
     from skrkit.token.jwks import parse_jwks
@@ -63,10 +67,25 @@ def token_verdict(case: Case) -> dict[str, Json]:
     try:
         verified = verify_token(token, jwks=parse_jwks(case.jwks), issuer=case.authority, now=case.at)
     except VerificationError as error:
-        return {"verdict": "failed", **error.to_json()}
+        failed: dict[str, Json] = {"verdict": "failed", **error.to_json()}
+        if error.step == "token.issuer":
+            failed["signed_by_authority"] = _signed_by(parse_jwks(case.jwks), token, case.at)
+        return failed
     except SkrkitError as error:
         return {"verdict": "not-checked", "why": str(error)[:300]}
     return {"verdict": "ok", "key_id": verified.key_id, "issuer": verified.issuer, "at": case.at.isoformat()}
+
+
+def _signed_by(keys: Jwks, token: UnverifiedToken, now: datetime) -> bool:
+    from skrkit.token.verify import verify_token
+
+    try:
+        verify_token(token, jwks=keys, issuer=str(token.claims.get("iss")), now=now)
+    except VerificationError as error:
+        return error.step in ("token.times", "token.lifetime")
+    except SkrkitError:  # an iss that is no URL
+        return False
+    return True
 
 
 def _roots(case: Case) -> TrustRoots:

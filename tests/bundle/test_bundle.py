@@ -316,7 +316,8 @@ def test_a_change_by_redaction_would_be_noted(captures: Path, monkeypatch: pytes
     monkeypatch.setattr(explaining, "explain", told_apart_by_name)
     (note,) = open_bundle(made(real_case(captures))).manifest.notes
     assert note == (
-        "Redaction changed the explanation: of the whole case it was key.disabled, here it is key.not-found."
+        "What was left out or replaced changes the explanation: "
+        "of the whole case it was key.disabled, here it is key.not-found."
     )
 
 

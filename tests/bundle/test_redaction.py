@@ -47,6 +47,8 @@ def redacted(value: Json, *, learnt: Json = None, kept: str = "") -> Json:
         ("2a01:111:f403:c200::5", "2001:db8::1"),
         ("ann@contoso.com", "user-1"),
         ("contoso.onmicrosoft.com", "tenant-1.onmicrosoft.com"),
+        ("/home/ann/skr/ca.pem", "/home/user-1/skr/ca.pem"),
+        ("C:\\Users\\ann\\ca.pem", "C:\\Users\\user-1\\ca.pem"),
         ("00-0D-3A-11-22-33", "00:00:5e:00:53:01"),
         ("2026-11-25T19:55:12+00:00, version 1.0, TCB 04.00", "2026-11-25T19:55:12+00:00, version 1.0, TCB 04.00"),
         # a built-in role is the same in every tenant, and what a wrong one is found by

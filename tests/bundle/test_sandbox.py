@@ -45,6 +45,7 @@ FAULTS = (
     "token.jku-swap",
     "token.algorithm-none",
     "token.expired",
+    "token.other-tenant",  # told from token.other-authority by the signature, which is left out
     "access-token.wrong-tenant",
     "access.release-missing",
     "access.firewall-address",

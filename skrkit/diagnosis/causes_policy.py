@@ -10,7 +10,7 @@ CAUSES = (
     Cause(
         id="policy.missing-prefix",
         leg=Leg.POLICY,
-        title="A clause of the policy lacks the prefix x-ms-isolation-tee.",
+        title="A clause of the policy lacks x-ms-isolation-tee before its claim",
         symptom=_REFUSAL,
         why="In a guest token the claims of the hardware stand inside x-ms-isolation-tee; the policy looks for them at "
         "the top, where only a platform token has them.",
@@ -22,7 +22,7 @@ CAUSES = (
     Cause(
         id="policy.extra-prefix",
         leg=Leg.POLICY,
-        title="A clause of the policy has the prefix x-ms-isolation-tee. where the claim stands at the top",
+        title="A clause of the policy has x-ms-isolation-tee before a claim that stands at the top",
         symptom=_REFUSAL,
         why="Claims of the boot (x-ms-azurevm-…) stand at the top of a guest token, and all claims do in a platform "
         "token.",

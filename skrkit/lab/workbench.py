@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from skrkit.errors import PolicyError, SkrkitError, UsageError
 from skrkit.lab.chooser import chooser
 from skrkit.lab.display import Display, text_of
 from skrkit.policy.evaluate import evaluate
-from skrkit.policy.model import Condition, Group, Operator, ReleasePolicy
+from skrkit.policy.lint import lint_policy
+from skrkit.policy.model import ReleasePolicy
 from skrkit.policy.parse import encode_policy, parse_policy
 from skrkit.render.decision import decision_html, view_of_decision
 from skrkit.render.html import box, code, details, heading, live, preformatted, table, text, verdict
 from skrkit.render.view import View, view_of_error
-from skrkit.token.catalogue import TEE, explain_claim
 from skrkit.wire import Json
 
 if TYPE_CHECKING:
     from skrkit.token.verify import VerifiedToken
 
 Claims: TypeAlias = "VerifiedToken | Mapping[str, Json]"
-_ASKED = (f"{TEE}.x-ms-compliance-status", "x-ms-compliance-status")
 
 
 def policy_workbench(
@@ -99,8 +98,8 @@ def assess_html(source: str, token: Claims) -> str:
         return _mistake(error)
     answer = verdict("ok", "✓ yes") if decision.holds else verdict("failed", "✗ no")
     said = "The key would be released." if decision.holds else "The key would not be released."
-    remarks = list(lint(policy))
-    listed = "<ul>" + "".join(f"<li>{text(remark)}</li>" for remark in remarks) + "</ul>" if remarks else "none"
+    said_of_it = remarks(policy)
+    listed = "<ul>" + "".join(f"<li>{text(remark)}</li>" for remark in said_of_it) + "</ul>" if said_of_it else "none"
     encoded = encode_policy(policy)
     return (
         f"<p>Policy: {verdict('ok', '✓ parsed')} Decision: {answer} {said}</p>"
@@ -118,9 +117,9 @@ def assess_text(source: str, token: Claims) -> str:
     except SkrkitError as error:
         return text_of(view_of_error(error))
     view = view_of_decision(decision.to_json())
-    remarks = tuple(f"Remark: {remark}" for remark in lint(policy))
+    said_of_it = tuple(f"Remark: {remark}" for remark in remarks(policy))
     encoded = f"Encoded: {encode_policy(policy)}"
-    return text_of(View(heading=view.heading, facts=view.facts, blocks=(*view.blocks, *remarks, encoded)))
+    return text_of(View(heading=view.heading, facts=view.facts, blocks=(*view.blocks, *said_of_it, encoded)))
 
 
 def _mistake(error: SkrkitError) -> str:
@@ -130,30 +129,9 @@ def _mistake(error: SkrkitError) -> str:
     return f"<p>Policy: {verdict('failed', word)} {text(error.what)}</p>" + table((), rows)
 
 
-def lint(policy: ReleasePolicy) -> Iterator[str]:
-    """Return remarks on a policy that parses: what will not do what it seems to, and what it leaves open."""
-    conditions = list(_conditions(policy))
-    for condition in conditions:
-        if condition.operator is not Operator.EQUALS:
-            yield (
-                f"{condition.pointer}: {condition.operator.value} is in the grammar, but only equals is documented to "
-                "work; here it does not hold."
-            )
-        if explain_claim(condition.claim) is None:
-            yield f"{condition.pointer}: {condition.claim} is not a claim that skrkit knows; it may be misspelt."
-    if not any(condition.claim in _ASKED for condition in conditions):
-        yield "No clause asks x-ms-compliance-status: a VM that Azure does not call compliant is not ruled out."
-    clauses_of = [clause.issuer for clause in policy.root]
-    if len(set(clauses_of)) < len(clauses_of):
-        yield "Two clauses name one authority: the policy holds when either does."
-
-
-def _conditions(policy: ReleasePolicy) -> Iterator[Condition]:
-    groups = [clause.group for clause in policy.root]
-    while groups:
-        group = groups.pop(0)
-        for member in group.members:
-            if isinstance(member, Group):
-                groups.append(member)
-            else:
-                yield member
+def remarks(policy: ReleasePolicy) -> list[str]:
+    """Return what lint says of a policy that parses, a sentence or two each: its weight, the place, what, why, fix."""
+    return [
+        f"{finding.severity.value}, at {finding.pointer or 'the whole'}: {finding.what}. {finding.why} {finding.fix}"
+        for finding in lint_policy(policy)
+    ]

@@ -21,8 +21,9 @@ from skrkit.lab.diagram import MESSAGES, PARTIES, sequence, svg
 from skrkit.lab.knowledge import LEDGER, ledger
 from skrkit.lab.knowledge import PARTIES as KNOWERS
 from skrkit.lab.token_view import distance, explore_token
-from skrkit.lab.workbench import assess_html, lint, policy_workbench
+from skrkit.lab.workbench import assess_html, policy_workbench, remarks
 from skrkit.policy.parse import encode_policy, parse_policy
+from skrkit.policy.templates import cvm_policy
 from skrkit.token.decode import decode_jwt
 from tests.lab.test_display import POLICY, words
 from tests.render.test_html import Checked
@@ -166,11 +167,11 @@ def test_an_unverified_token_is_not_evaluated(captures: Path) -> None:
 
 def test_remarks() -> None:
     odd = '"anyOf":[{"claim":"x-ms-isolation-tee.x-ms-compliance-status","exists":true},{"claim":"nobody","equals":1}]'
-    remarks = " ".join(lint(parse_policy(POLICY.replace(YES, odd))))
-    assert "exists is in the grammar" in remarks
-    assert "nobody is not a claim" in remarks
-    assert "compliance-status: a VM" not in remarks
-    assert "compliance-status: a VM" in " ".join(lint(parse_policy(POLICY)))
+    said = " ".join(remarks(parse_policy(POLICY.replace(YES, odd))))
+    assert "exists counts as not met" in said
+    assert "nobody is no claim that Azure Attestation documents" in said
+    assert "no condition asks for a TEE" in said
+    assert "no condition asks for a TEE" not in " ".join(remarks(cvm_policy("https://a.attest.azure.net")))
     with pytest.raises(UsageError):
         policy_workbench(7, CLAIMS)  # type: ignore[arg-type]
 

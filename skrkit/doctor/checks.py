@@ -17,6 +17,7 @@ ALL: tuple[Check, ...] = (
     *clock.CHECKS,
     *maa.CHECKS,
     *vault.CHECKS,
+    *vault.POLICY_CHECKS,
     *outside.POLICY_CHECKS,
     *vault.RELEASE_CHECKS,
 )

@@ -24,7 +24,7 @@ def _right(visit: Visit) -> Outcome:
     if dated is not None:
         who, theirs = dated
         return _compared(who, theirs, now, both_ways=True)
-    if not visit.issued and not any(seen.status for seen in visit.exchanges):
+    if not visit.issued and not any(seen.status and seen.url.startswith("https://") for seen in visit.exchanges):
         return skipped("No service has answered that could say what time it is.")
     if not visit.issued:
         return not_checked("No service that was asked said what time it is.", fix=_SOURCES_FIX)

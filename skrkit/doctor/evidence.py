@@ -73,7 +73,7 @@ def _endorsed(visit: Visit) -> Outcome:
 
     visit.certificates = fetch_thim_certificates(visit.heard(visit.vm_side))
     result = _verified(visit)
-    wrong = _failed_steps(visit, result.steps)
+    wrong = _not_ok(visit, result.steps)
     if wrong:
         return wrong
     report = result.report
@@ -85,10 +85,16 @@ def _endorsed(visit: Visit) -> Outcome:
     return ok(f"{said}, and verifies the report.", facts)
 
 
-def _failed_steps(visit: Visit, steps: Sequence[StepResult]) -> Outcome | None:
-    """Return the failure that these steps of the verifier are, or None where none of them has failed."""
+def _not_ok(visit: Visit, steps: Sequence[StepResult]) -> Outcome | None:
+    """Return what stands against these steps of the verifier: that one failed, that one could not be checked; or None.
+
+    No step at all is no pass either.
+    """
     wrong = [step for step in steps if step.verdict == "failed"]
     if not wrong:
+        open_ones = [f"{step.id}: {step.detail}" for step in steps if step.verdict == "not-checked"]
+        if open_ones or not steps:
+            return not_checked(f"Could not be checked: {'; '.join(open_ones) or 'nothing was verified'}.")
         return None
     names = [step.id for step in wrong]
     visit.evidence = evidence_so_far(visit)
@@ -200,7 +206,7 @@ def _quote(visit: Visit) -> Outcome:
     attester = visit.attester
     quote, signature = visit.quote = attester.tpm.quote(AK_HANDLE, attester.pcrs, nonce)
     result = _verified(visit, quote=quote, quote_signature=signature, pcrs=visit.pcrs, nonce=nonce)
-    wrong = _failed_steps(visit, _steps(result, "quote."))
+    wrong = _not_ok(visit, _steps(result, "quote."))
     return wrong or ok("A quote over a nonce of this visit holds: signed by HCLAkPub, over these PCR values.")
 
 
@@ -222,14 +228,12 @@ def _event_log(visit: Visit) -> Outcome:
         event_log=visit.event_log,
         nonce=hashlib.sha256(visit.nonce.encode()).digest(),
     )
-    wrong = _failed_steps(visit, _steps(result, "eventlog."))
+    wrong = _not_ok(visit, _steps(result, "eventlog."))
     if wrong:
         return wrong
-    step = result.step("eventlog.replay_eq_pcrs")
-    if step is None or step.verdict != "ok":
-        return not_checked(f"The log could not be held against the PCRs: {step.detail if step else 'no step'}.")
-    parsed = result.step("eventlog.parse")
-    return ok(f"{parsed.detail if parsed else 'The log'}; they replay to {step.detail}, the values that were quoted.")
+    details = {step.id: step.detail for step in result.steps}
+    counted, replayed = details["eventlog.parse"], details["eventlog.replay_eq_pcrs"]
+    return ok(f"{counted}; they replay to {replayed}, the values that were quoted.")
 
 
 def _secure_boot(visit: Visit) -> Outcome:
@@ -253,7 +257,7 @@ def _word(value: object) -> str:
 
 def evidence_so_far(visit: Visit) -> dict[str, bytes]:
     """Return the evidence that the checks have read, by the names of a case."""
-    from skrkit.doctor.gather import pcrs_json
+    from skrkit.doctor.kept import pcrs_json
 
     files = {
         "hcl-report": visit.hcl.raw if visit.hcl else b"",

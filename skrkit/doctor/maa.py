@@ -40,7 +40,7 @@ def _reachable(visit: Visit) -> Outcome:
 
 def _attests(visit: Visit) -> Outcome:
     from skrkit.artefact import Collector
-    from skrkit.doctor.gather import KeptIssuer, KeptSource, evidence_by_piece, evidence_files, raw_token
+    from skrkit.doctor.kept import KeptIssuer, KeptSource, evidence_by_piece, evidence_files, raw_token
     from skrkit.release.flow import attest
     from skrkit.services.attester import Attester
     from skrkit.services.maa import GuestAttestation, provider_url
@@ -110,7 +110,7 @@ CHECKS = (
         title="A real attestation",
         proves="Azure Attestation takes this VM's evidence, and its token answers this nonce and this vTPM.",
         side="inside",
-        needs=("vtpm.nv-indexes", "imds.reachable", "maa.reachable"),
+        needs=("event-log.replays", "imds.reachable", "maa.reachable"),
         limit_s=NETWORK_LIMIT_S,
         run=_attests,
     ),

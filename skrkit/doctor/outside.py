@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,12 @@ def _members(value: Json) -> Mapping[str, Json]:
 def _vm(visit: Visit) -> Outcome:
     if not (visit.names.vm and visit.names.resource_group):
         return skipped("No VM was named: --vm NAME --resource-group NAME")
+    from skrkit.token.providers import shared_provider_host
+
     visit.vm = visit.reader.vm(visit.resource_id("Microsoft.Compute/virtualMachines", visit.names.vm))
+    host = shared_provider_host(str(visit.vm.get("location") or ""))
+    if host and not visit.names.attestation:
+        visit.names = replace(visit.names, attestation=f"https://{host}")
     profile = _members(_members(visit.vm.get("properties")).get("securityProfile"))
     uefi = _members(profile.get("uefiSettings"))
     identity = _members(visit.vm.get("identity"))

@@ -52,6 +52,7 @@ def in_azure(cloud: Cloud, names: Names, side: Side, host: Host, *, calm: bool =
         names=names,
         inside=inside_of(cloud, names, host, os.environ) if side != "outside" else None,
         outside=cloud if side == "outside" else None,
+        anywhere=cloud,
         calm=calm,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -38,7 +39,9 @@ def _reachable(visit: Visit) -> Outcome:
         with azure_call(f"vault {visit.names.vault}"):
             send_request(cloud, "GET", f"{url}/keys?api-version={KEYS_API}")
     except ServiceError as answered:
-        if answered.status != 401:
+        if answered.code == "VaultNotFound":  # the sandbox's own word for a name that does not resolve
+            return failed(answered.found, cause="network.vault-name")
+        if answered.status != HTTPStatus.UNAUTHORIZED:
             raise
     challenge = challenge_of(visit.exchanges[-1].response_headers)
     facts: dict[str, Json] = {"host": urlsplit(url).hostname, "challenge": dict(challenge)}
@@ -74,7 +77,11 @@ def _key(visit: Visit) -> Outcome:
     try:
         visit.key = _bundle(visit)
     except ServiceError as refused:
-        if visit.outside is None and refused.status == 403 and not any(word in refused.code for word in _FIREWALL):
+        if (
+            visit.outside is None
+            and refused.status == HTTPStatus.FORBIDDEN
+            and not any(word in refused.code for word in _FIREWALL)
+        ):
             return skipped("This identity may not read keys, and need not: `release` is all it is to have.")
         raise
     attributes = visit.key.get("attributes")
@@ -127,7 +134,7 @@ def _policy_holds(visit: Visit) -> Outcome:
 
     text = visit.policy_known()
     if not text:
-        return skipped("This identity may not read the key's policy: give it by --policy FILE, or try with --release.")
+        return skipped("The key's policy was not read: give it by --policy FILE, or try a real release by --release.")
     token = visit.attested
     assert token is not None, "this check needs maa.attests"
     decision = evaluate(_parsed(text), token)
@@ -190,9 +197,9 @@ def _preflight(visit: Visit) -> Outcome:
 
 def is_about_target(refused: ServiceError) -> bool:
     """Return whether a refusal of a release is about the token that it was asked with, and nothing before it."""
-    if refused.status == 400:
+    if refused.status == HTTPStatus.BAD_REQUEST:
         return "AKV.SKR.1001" not in refused.found
-    return refused.status == 403 and "attestation statement cannot be verified" in refused.found
+    return refused.status == HTTPStatus.FORBIDDEN and "attestation statement cannot be verified" in refused.found
 
 
 def _release(visit: Visit) -> Outcome:
@@ -242,15 +249,17 @@ CHECKS = (
         run=_key,
     ),
 )
-RELEASE_CHECKS = (
+POLICY_CHECKS = (
     Check(
         id="policy.holds",
         title="The policy against the token just obtained",
         proves="The claims of this VM, now, meet every clause of the key's release policy.",
         side="inside",
-        needs=("maa.attests", "key.attributes"),
+        needs=("maa.attests",),
         run=_policy_holds,
     ),
+)
+RELEASE_CHECKS = (
     Check(
         id="release.preflight",
         title="May this identity release this key?",

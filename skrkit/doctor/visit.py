@@ -40,15 +40,17 @@ class Visit:
     """Where the checks look, and what they leave for those after them.
 
     `inside` is the cloud as the VM sees it, None where there is no vTPM to look at; `outside` is the operator's, None
-    where nobody asked for that side. `policy` is the key's release policy as text, for who may not read the key;
-    `release` asks for a real release. `calm` means that nobody said this machine is a confidential VM: that it is none
-    is then a fact and no failure. Use as a context manager: what was opened is closed at the end.
+    where nobody asked for that side; `anywhere` is what is left to a machine without a vTPM. `policy` is the key's
+    release policy as text, for who may not read the key; `release` asks for a real release. `calm` means that nobody
+    said this machine is a confidential VM: that it is none is then a fact and no failure. Use as a context manager:
+    what was opened is closed at the end.
     """
 
     host: Host
     names: Names
     inside: Cloud | None = None
     outside: Cloud | None = None
+    anywhere: Cloud | None = None
     policy: bytes = b""
     release: bool = False
     calm: bool = False
@@ -87,19 +89,16 @@ class Visit:
     def vm_side(self) -> Cloud:
         """The cloud as the VM sees it. Raises `UsageError` where there is no vTPM."""
         if self.inside is None:
-            raise UsageError(
-                what="the vTPM",
-                where="this machine",
-                expected="a TPM device",
-                found="none",
-                fix="Run this inside the confidential VM.",
-            )
+            raise _no_tpm()
         return self.inside
 
     @property
     def either_side(self) -> Cloud:
-        """The cloud from inside where there is one, else from outside."""
-        return self.outside if self.inside is None and self.outside is not None else self.vm_side
+        """The cloud from inside where there is an inside, else from outside, else as any machine sees it."""
+        found = self.inside or self.outside or self.anywhere
+        if found is None:
+            raise _no_tpm()
+        return found
 
     @property
     def attester(self) -> Attester:
@@ -224,3 +223,13 @@ class Visit:
         from skrkit.doctor.remedy import remedy
 
         return replace(outcome, fix=remedy(outcome.cause, self))
+
+
+def _no_tpm() -> UsageError:
+    return UsageError(
+        what="the vTPM",
+        where="this machine",
+        expected="a TPM device",
+        found="none",
+        fix="Run this inside the confidential VM.",
+    )

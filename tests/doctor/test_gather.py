@@ -13,7 +13,8 @@ import pytest
 
 from skrkit.cloud import Cloud
 from skrkit.diagnosis.case import EVIDENCE_NAMES, Case
-from skrkit.doctor.gather import error_members, exchange_of, gather_case, pcrs_json, service_of, version_of
+from skrkit.doctor.gather import error_members, exchange_of, gather_case, service_of, version_of
+from skrkit.doctor.kept import pcrs_json
 from skrkit.errors import ServiceError
 from skrkit.policy.evaluate import evaluate
 from skrkit.policy.parse import parse_policy

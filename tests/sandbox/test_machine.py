@@ -17,8 +17,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from skrkit.attestation.verifier import Evidence, verify_evidence
+from skrkit.errors import ServiceError
 from skrkit.evidence.eventlog import parse_event_log
 from skrkit.evidence.hcl import parse_hcl_report
+from skrkit.sandbox.faults.table import faults_of
 from skrkit.sandbox.machine import Machine, Machines
 from skrkit.sandbox.silicon import Silicon
 from skrkit.sandbox.store import Store
@@ -353,3 +355,36 @@ def test_two_threads_never_mix_a_report(machine: Machine) -> None:
     for thread in threads:
         thread.join()
     assert results == [True] * 20
+
+
+def test_a_machine_that_is_made_with_every_fault_on_is_whole_when_they_are_off(place: Place) -> None:
+    on = {fault.name for group in ("machine", "evidence") for fault in faults_of(group)}
+    machine = Machines(place.store, place.silicon, place.clock, lambda: on).create(
+        f"{RESOURCE}-faulty", name="CVM2", region="westeurope", vm_id=VM_ID
+    )
+    client = tpm(machine)
+    with pytest.raises(ServiceError) as refused:
+        client.nv_read(AK_CERTIFICATE)
+    assert refused.value.code == "TPM_RC_LOCKOUT"
+    assert not machine.secure_boot
+    on -= {"machine.tpm-locked"}
+    assert HCL not in client.handles(0x01000000)
+    on.clear()
+    assert machine.secure_boot
+    assert HCL in client.handles(0x01000000)
+    blob, thim = client.nv_read(HCL), machine.thim()
+    quote, signature = client.quote(AK, range(8))
+    evidence = Evidence(
+        hcl=blob,
+        vek=thim["vcekCert"].encode(),
+        chain=thim["certificateChain"].encode(),
+        quote=quote,
+        quote_signature=signature,
+        pcrs=client.pcr_read(range(8)),
+        event_log=machine.event_log,
+    )
+    result = verify_evidence(evidence, now=NOW, roots=place.silicon.roots())
+    assert (result.verdict, result.failed) == ("verified", ())
+    held = client.nv_read(AK_CERTIFICATE)
+    certificate = x509.load_der_x509_certificate(held[: 4 + int.from_bytes(held[2:4], "big")])
+    assert "Global Virtual TPM CA" in certificate.issuer.rfc4514_string()

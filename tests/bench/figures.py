@@ -80,6 +80,7 @@ FIGURES = (
     Figure(
         name="walkthrough", text="skrkit walkthrough, new state, sandbox start included", bound=5, held=Held.MEASURED
     ),
+    Figure(name="doctor", text="skrkit doctor, a healthy sandbox VM from both sides", bound=3, held=Held.MEASURED),
     Figure(name="notebooks", text="all notebooks in sequence, sandbox start included", bound=60, held=Held.MEASURED),
     Figure(name="largest", text="the largest notebook file", bound=500e3, held=Held.MEASURED, unit=Unit.BYTES),
     Figure(name="lab", text="skrkit lab until a notebook's kernel answers in the page", bound=10, held=Held.MEASURED),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,9 +25,16 @@ def test_the_notebooks_are_there() -> None:
     assert [name[:2] for name in NAMES] == ["01", "02", "03", "04", "05", "06", "07"]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_an_untrusted_notebook_shows_its_outputs_without_running(lab: Lab, name: str) -> None:
-    page = lab.open(f"{name}.ipynb")
+@pytest.fixture(scope="module", params=NAMES)
+def opened(request: pytest.FixtureRequest, lab: Lab) -> Iterator[tuple[str, Any]]:
+    """A notebook by name, and a page with it: first as it is committed, then run."""
+    page = lab.open(f"{request.param}.ipynb")
+    yield request.param, page
+    lab.close(page)
+
+
+def test_an_untrusted_notebook_shows_its_outputs_without_running(lab: Lab, opened: tuple[str, Any]) -> None:
+    name, page = opened
     page.wait_for_function("document.querySelectorAll('.jp-OutputArea-output').length > 3")
     shown = page.locator(".jp-OutputArea-output")
     assert page.locator(".jp-OutputArea-output svg, .jp-OutputArea-output script").count() == 0
@@ -38,16 +46,13 @@ def test_an_untrusted_notebook_shows_its_outputs_without_running(lab: Lab, name:
     assert " at 0x7" not in texts
     assert page.evaluate(TOO_WIDE) == []
     lab.shoot(page, f"{name}-untrusted")
-    lab.close(page)
     assert lab.complaints() == []
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_run_all_finishes_without_an_error_and_asks_nobody_outside(lab: Lab, name: str) -> None:
-    page = lab.open(f"{name}.ipynb")
+def test_run_all_finishes_without_an_error_and_asks_nobody_outside(lab: Lab, opened: tuple[str, Any]) -> None:
+    name, page = opened
     lab.run_all(page)
     lab.shoot(page, name)
-    lab.close(page)
     assert lab.complaints() == []
 
 

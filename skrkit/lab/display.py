@@ -111,28 +111,19 @@ def _safe(text: str) -> str:
 
 
 def _view_of(thing: object) -> View:
-    from skrkit.attestation.result import AttestationResult
-    from skrkit.policy.evaluate import Decision
     from skrkit.render import view
-    from skrkit.render.decision import decision_in, view_of_decision
 
     if isinstance(thing, View):
         return thing
     if isinstance(thing, Artefact):
         return _view_of_artefact(thing)
-    if isinstance(thing, AttestationResult):
-        return view.view_of_result(thing)
-    if isinstance(thing, Decision):
-        return view_of_decision(thing.to_json())
-    if isinstance(thing, SkrkitError):
-        return view.view_of_error(thing)
+    answer = _view_of_answer(thing)
+    if answer is not None:
+        return answer
     if isinstance(thing, bytes | bytearray | memoryview):
         return _view_of_bytes(bytes(thing))
     if isinstance(thing, Described):
         return _view_of_described(thing)
-    decision = decision_in(thing)
-    if decision is not None:
-        return view_of_decision(decision)
     if thing is None or isinstance(thing, Mapping | str | int | float) or _is_list(thing):
         return view.view_of_json(_title(thing), without_secrets(thing))
     raise UsageError(
@@ -142,6 +133,22 @@ def _view_of(thing: object) -> View:
         found=type(thing).__name__,
         fix="Show its fields: lab.show(thing.fields()). Secrets, as a released key is, are never shown.",
     )
+
+
+def _view_of_answer(thing: object) -> View | None:
+    """Return the view of what a verification, a policy or a failure says, or None for any other thing."""
+    from skrkit.attestation.result import AttestationResult
+    from skrkit.policy.evaluate import Decision
+    from skrkit.render.decision import decision_in, view_of_decision
+    from skrkit.render.policy import view_of_policy_answer
+    from skrkit.render.view import view_of_error, view_of_result
+
+    if isinstance(thing, AttestationResult):
+        return view_of_result(thing)
+    if isinstance(thing, SkrkitError):
+        return view_of_error(thing)
+    decision = thing.to_json() if isinstance(thing, Decision) else decision_in(thing)
+    return view_of_policy_answer(thing) if decision is None else view_of_decision(decision)
 
 
 def _view_of_described(described: Described) -> View:

@@ -30,6 +30,25 @@ _EFFECTS = {
 }
 
 
+def view_of_policy_answer(thing: object) -> View | None:
+    """Return the view of what a policy tool returned: findings, suggestions, repairs, a difference; None otherwise.
+
+    An empty tuple is no answer: it does not say of what.
+    """
+    if isinstance(thing, PolicyDiff):
+        return view_of_diff(thing)
+    several = thing if isinstance(thing, tuple) else (thing,)
+    for kind, view_of in (
+        (LintFinding, view_of_findings),
+        (Suggestion, view_of_suggestions),
+        (Repair, view_of_repairs),
+    ):
+        if several and all(isinstance(one, kind) for one in several):
+            view: View = view_of(several)
+            return view
+    return None
+
+
 def view_of_findings(findings: Sequence[LintFinding]) -> View:
     """Return the view of a lint: each finding with why and fix; many of one kind as one, with their number."""
     count = {severity: sum(finding.severity is severity for finding in findings) for severity in Severity}

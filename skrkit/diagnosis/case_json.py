@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import MISSING, Field, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -85,9 +85,16 @@ def _exchange_json(exchange: Exchange) -> dict[str, Json]:
     members: dict[str, Json] = {}
     for field in fields(exchange):
         value: Any = getattr(exchange, field.name)
-        if field.name == "status" or value not in ("", {}, None):
+        if value != field_default(field):
             members[field.name] = dict(value) if isinstance(value, Mapping) else value
     return members
+
+
+def field_default(field: Field[Any]) -> Any:
+    """Return what a member is when it is not known; a status always is, if only as 0."""
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return {"request_body": None, "response_body": None, "status": MISSING}.get(field.name, "")
 
 
 def case_from_json(data: bytes | str) -> Case:

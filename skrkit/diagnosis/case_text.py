@@ -62,6 +62,7 @@ _STATUS_LINE = re.compile(r"^(?:< )?HTTP/[0-9.]+ (\d{3})[^\r\n]*$", re.MULTILINE
 _REQUEST_LINE = re.compile(r"^> ([A-Z]+) (\S+) HTTP", re.MULTILINE)
 _HOST_LINE = re.compile(r"^> Host: (\S+)\s*$", re.MULTILINE | re.IGNORECASE)
 _HEADER_LINE = re.compile(r"^(?:< )?([A-Za-z0-9-]{1,64}): ?(.*)$")
+_END_OF_HEADERS = re.compile(r"\n(?:< ?)?\n")  # curl -v marks the empty line as well
 _URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d+)?(?:/[^\s\"'<>,)\]}]*)?")
 _METHOD = re.compile(r"\b(GET|POST|PUT|PATCH|DELETE)\s+(https?://\S+)")
 _STATUS_WORDS = re.compile(r"(?:\bRESPONSE|\bStatus(?: code)?|\bHTTP(?: status)?)[: ]+(\d{3})\b", re.IGNORECASE)
@@ -274,9 +275,8 @@ def _of_dump(text: str) -> Exchange | None:
     lines = list(_STATUS_LINE.finditer(text))
     if not lines:
         return None
-    head, _, body = text[lines[-1].end() :].lstrip("\r\n").replace("\r\n", "\n").partition("\n\n")
-    if "\n< \n" in head:  # -v: the headers' end is a line of its own
-        head, _, body = head.partition("\n< \n")
+    rest = text[lines[-1].end() :].lstrip("\r\n").replace("\r\n", "\n")
+    head, body = [*_END_OF_HEADERS.split(rest, maxsplit=1), ""][:2]
     pairs = (_HEADER_LINE.match(line) for line in head.split("\n"))
     headers: dict[str, Json] = {found.group(1): found.group(2) for found in pairs if found is not None}
     method, url = _request(text)
@@ -335,4 +335,4 @@ def _of_exception(text: str) -> Json:
 
 def _tokenless(text: str) -> str:
     """Return a text without what looks like a token in it."""
-    return re.sub(r"eyJ[A-Za-z0-9_-]{20,}(?:\.[A-Za-z0-9_-]*){0,2}", LEFT_OUT, text)
+    return re.sub(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*){0,2}", LEFT_OUT, text)

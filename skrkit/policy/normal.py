@@ -121,5 +121,7 @@ def meets(term: Term, form: Normal) -> bool:
     """
     if isinstance(form, Atom):
         return form in term
+    if form.rule is Rule.ANY_OF and not term.isdisjoint(form.members):
+        return True  # without asking each of a thousand alternatives
     answers = (meets(term, member) for member in form.members)
     return any(answers) if form.rule is Rule.ANY_OF else all(answers)

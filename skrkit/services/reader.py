@@ -21,7 +21,8 @@ KEYS_API = "7.5"
 class Reader:
     """Reads as the identity of its side of the cloud: the operator, or the VM inside one. Use as a context manager.
 
-    `tokens` are access tokens that are known already, by the host they are for. Every method raises `ServiceError` with the service's own code and message, and `ParseError` for an odd answer.
+    `tokens` are access tokens that are known already, by the host they are for. Every method raises `ServiceError`
+    with the service's own code and message, and `ParseError` for an odd answer.
     """
 
     def __init__(self, cloud: Cloud, *, tokens: Mapping[str, str] | None = None) -> None:

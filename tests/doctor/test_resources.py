@@ -33,12 +33,16 @@ def run(check_id: str, **known: Any) -> Outcome:
 
 def vm(security: str | None = "ConfidentialVM", secure_boot: bool = True, **identity: Any) -> dict[str, Any]:
     profile = {"securityType": security, "uefiSettings": {"secureBootEnabled": secure_boot, "vTpmEnabled": True}}
-    body: dict[str, Any] = {"location": "westeurope", "properties": {"securityProfile": profile if security else {}}}
+    properties = {"securityProfile": profile if security else {}}
+    body: dict[str, Any] = {"location": "westeurope", "properties": properties}
     return body | ({"identity": identity} if identity else {})
 
 
 SYSTEM: dict[str, Any] = {"type": "SystemAssigned", "principalId": "oid"}
-TWO: dict[str, Any] = {"type": "UserAssigned", "userAssignedIdentities": {"a": {"principalId": "1"}, "b": {"principalId": "2"}}}
+TWO: dict[str, Any] = {
+    "type": "UserAssigned",
+    "userAssignedIdentities": {"a": {"principalId": "1"}, "b": {"principalId": "2"}},
+}
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,14 @@ def _fault(name: str, title: str, does: str, *, attack: bool = False) -> Fault:
     return Fault(name=f"token.{name}", group="token", title=title, does=does, attack=attack)
 
 
+# In the order in which a client meets them where several are on: the envelope is opened first, and then one token stands
+# in for the right one, that of the first fault.
 FAULTS: tuple[Fault, ...] = (
+    _fault(
+        "envelope",
+        "The token is sealed to another key",
+        "The envelope around the token is for another key than this VM's: its vTPM cannot open it.",
+    ),
     _fault(
         "expired",
         "The token has expired",
@@ -107,11 +114,6 @@ FAULTS: tuple[Fault, ...] = (
         "truncated",
         "The token is cut off",
         "The token ends in the middle of its claims: it is no JWT.",
-    ),
-    _fault(
-        "envelope",
-        "The token is sealed to another key",
-        "The envelope around the token is for another key than this VM's: its vTPM cannot open it.",
     ),
 )
 

@@ -36,8 +36,8 @@ def _fault(name: str, title: str, does: str, *, attack: bool = False) -> Fault:
     return Fault(name=f"token.{name}", group="token", title=title, does=does, attack=attack)
 
 
-# In the order in which a client meets them where several are on: the envelope is opened first, and then one token stands
-# in for the right one, that of the first fault.
+# In the order in which a client meets them where several are on: the envelope is opened first; of the others, one token
+# stands in for the right one, that of the first.
 FAULTS: tuple[Fault, ...] = (
     _fault(
         "envelope",

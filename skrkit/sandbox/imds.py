@@ -190,17 +190,20 @@ def _token(world: World, machine: Machine, request: Request) -> Response:
 
 
 def _identity(world: World, machine: Machine, request: Request) -> entra.Principal:
-    """Return the identity that the request names, or without a name the VM's own, or the only one it has."""
+    """Return the identity that the request names, or without a name the VM's own, or the only one it has.
+
+    An identity that was deleted still counts as one that the VM has, and is not found (inferred).
+    """
     vm = world.store.get("arm", machine.resource_id) or {}
     identity = vm.get("identity") or {}
-    own = _principals(world, [identity])
-    others = _principals(world, (identity.get("userAssignedIdentities") or {}).values())
+    assigned = (identity.get("userAssignedIdentities") or {}).values()
+    own, others = _principals(world, [identity]), _principals(world, assigned)
     asked = {name: request.query_params[name].lower() for name in SELECTORS if name in request.query_params}
     if world.faulty("identity.wrong-selector"):
         asked = {"client_id": NO_CLIENT}
     if asked:
         found = [each for each in own + others if all(each[SELECTORS[name]].lower() == asked[name] for name in asked)]
-    elif len(own or others) > 1:
+    elif not own and len(assigned) > 1:
         raise _refused("invalid_request", _SEVERAL)
     else:
         found = own or others

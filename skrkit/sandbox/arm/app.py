@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from skrkit.sandbox import chance
-from skrkit.sandbox.arm import access_policies, errors, groups, keys, machines, operations, vaults
+from skrkit.sandbox.arm import access_policies, errors, groups, keys, machines, operations, user_assigned, vaults
 from skrkit.sandbox.arm.call import VAULT_TYPE, VM_TYPE, Call, Handler, arm_lock
 from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, new_request_id
 
@@ -71,6 +71,7 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", _VM + "/instanceView", f"{VM_TYPE}/instanceView/read", machines.get_instance_view),
     ("GET", _VMS, f"{VM_TYPE}/read", machines.list_vms),
     ("GET", _SUB + "/providers/Microsoft.Compute/virtualMachines", f"{VM_TYPE}/read", machines.list_vms),
+    *user_assigned.ROUTES,
 )  # fmt: skip
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?\Z")
 METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]

@@ -6,14 +6,15 @@ import re
 
 from starlette.responses import JSONResponse, Response
 
-from skrkit.sandbox.arm import errors, machines, vaults
+from skrkit.sandbox.arm import errors, machines, user_assigned, vaults
 from skrkit.sandbox.arm.call import ARM_KIND, VAULT_TYPE, VM_TYPE, Call
+from skrkit.sandbox.arm.identity import IDENTITY_TYPE
 from skrkit.sandbox.arm.operations import finished
 from skrkit.sandbox.store import Document
 from skrkit.sandbox.web import AzureError
 
 GROUP_TYPE = "Microsoft.Resources/resourceGroups"
-PROVIDERS = ("Microsoft.Compute", "Microsoft.KeyVault", "Microsoft.Resources")
+PROVIDERS = ("Microsoft.Compute", "Microsoft.KeyVault", "Microsoft.ManagedIdentity", "Microsoft.Resources")
 _GROUP_NAME = re.compile(r"[-\w.()]{0,89}[-\w()]\Z")
 
 
@@ -96,6 +97,8 @@ def delete_group(call: Call) -> Response:
                 machines.remove(call, resource)
             elif resource["type"] == VAULT_TYPE:
                 vaults.remove(call, resource)
+            elif resource["type"] == IDENTITY_TYPE:
+                user_assigned.remove(call.world, resource)
         call.world.store.delete(ARM_KIND, call.group_id.lower())
     headers = finished(call, provider="Microsoft.Resources", location=str(group["location"]))
     return Response(status_code=202, headers=headers)

@@ -37,7 +37,6 @@ def put_vm(call: Call) -> Response:
     if not isinstance(location, str) or not location:
         raise errors.no_location()
     check_machine_body(call.body)
-    wanted_identity(call.body.get("identity"))  # what it refuses, it refuses before a machine is made
     with call.lock:
         before = call.read(call.resource_id(VM_TYPE, name))
         if before is not None:
@@ -50,6 +49,7 @@ def put_vm(call: Call) -> Response:
 
 def _created(call: Call, name: str, location: str) -> Document:
     vm_id = call.resource_id(VM_TYPE, name)
+    wanted = wanted_identity(call, {"id": vm_id}, call.body.get("identity"))  # refused before a machine is made
     given = call.object_of("properties")
     vm: Document = {
         "id": vm_id,
@@ -73,7 +73,7 @@ def _created(call: Call, name: str, location: str) -> Document:
         secure_boot=member(call.body, "properties", "securityProfile", "uefiSettings", "secureBootEnabled") is True,
     )
     with call.world.store.transaction():
-        apply_identity(call, vm, call.body.get("identity"))
+        apply_identity(call, vm, wanted)
         call.write(vm)
     return vm
 
@@ -103,8 +103,9 @@ def _updated(call: Call, before: Document) -> Document:
     vm["properties"] = _merged(before["properties"], {k: v for k, v in given.items() if k not in read_only})
     if call.body.get("tags") is not None:
         vm["tags"] = call.tags()
+    wanted = wanted_identity(call, before, call.body.get("identity"))
     with call.world.store.transaction():
-        apply_identity(call, vm, call.body.get("identity"))
+        apply_identity(call, vm, wanted)
         call.write(vm)
     return vm
 

@@ -94,36 +94,38 @@ def _several(world: World) -> dict[str, Any]:
 
 
 def _assign_two(world: World, vm: Document) -> Document:
-    """Give a VM two user-assigned identities in place of the one it had, and return them as its resource has them."""
-    from skrkit.sandbox import chance
-    from skrkit.sandbox.arm.identity import PRINCIPAL_KIND
+    """Give a VM two user-assigned identities in place of what it had, and return them, and which of them are new."""
+    from skrkit.sandbox.arm.identity import IDENTITY_TYPE
+    from skrkit.sandbox.arm.user_assigned import make
 
     group = str(vm["id"]).partition("/providers/")[0]
     assigned: Document = {}
+    new: list[str] = []
     for name in _USER_ASSIGNED:
-        identity_id = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
-        oid, appid = chance.uuid4("fault/oid"), chance.uuid4("fault/appid")
-        principal = {"oid": oid, "appid": appid, "tid": world.tenant, "mirid": identity_id}
-        world.store.put(PRINCIPAL_KIND, oid, principal)
-        assigned[identity_id] = {"principalId": oid, "clientId": appid}
+        identity_id = f"{group}/providers/{IDENTITY_TYPE}/{vm['name']}-{name}"
+        identity = resources.read(world, identity_id)
+        if identity is None:
+            identity = make(world, identity_id, str(vm["location"]), {})
+            new.append(identity_id)
+        assigned[identity["id"]] = {each: identity["properties"][each] for each in ("principalId", "clientId")}
     vm["identity"] = {"type": "UserAssigned", "userAssignedIdentities": assigned}
     resources.write(world, vm)
-    return assigned
+    return {"assigned": assigned, "new": new}
 
 
 def _one_again(world: World, before: dict[str, Any]) -> Undone:
-    from skrkit.sandbox.arm.identity import PRINCIPAL_KIND
+    from skrkit.sandbox.arm.user_assigned import remove
 
     put_back, left = [], []
     for taken in before["vms"]:
         vm, made = resources.read(world, taken["id"]), before["made"][taken["id"]]
         if vm is None:
             left.append(f"{taken['name']} (gone)")
-        elif vm.get("identity") != {"type": "UserAssigned", "userAssignedIdentities": made}:
+        elif vm.get("identity") != {"type": "UserAssigned", "userAssignedIdentities": made["assigned"]}:
             left.append(f"{taken['name']} (its identities were changed since)")
         else:
-            for each in made.values():
-                world.store.delete(PRINCIPAL_KIND, each["principalId"])
+            for identity in filter(None, (resources.read(world, name) for name in made["new"])):
+                remove(world, identity)
             give_back(world, taken)
             put_back.append(f"what {taken['name']} had")
     return Undone(put_back=tuple(put_back), left=tuple(left))
@@ -143,7 +145,7 @@ FAULTS: tuple[Fault, ...] = (
         name="identity.several",
         group="identity",
         title="The VM has several identities, and the client names none",
-        does="Gives every VM two user-assigned identities in place of its own, so that IMDS cannot choose.",
+        does="Makes two user-assigned identities for every VM, in place of its own, so that IMDS cannot choose.",
         step=1,
         apply=_several,
         undo=_one_again,

@@ -130,8 +130,9 @@ BODIES: dict[str, tuple[Callable[[dict[str, Any]], None], int, str, str]] = {
     "unknown security type": (_set("confidential", *SECURITY, "securityType"), 400, "BadRequest", "Error converting"),
     "no vTPM": (_set(False, *SECURITY, "uefiSettings", "vTpmEnabled"), 400, "InvalidParameter", "vTpmEnabled"),
     "TDX": (_set("Standard_DC2es_v6", *SIZE), 501, "NotInSandbox", "Intel TDX"),
-    "user-assigned identity": (
-        _set({"type": "UserAssigned", "userAssignedIdentities": {}}, "identity"), 501, "NotInSandbox", "user-assigned",
+    "no user-assigned identity": (
+        _set({"type": "UserAssigned", "userAssignedIdentities": {}}, "identity"), 400, "MissingIdentityIds",
+        "The identity ids must not be null or empty for 'UserAssigned' identity type.",
     ),
     "unknown identity": (_set({"type": "Mine"}, "identity"), 400, "BadRequest", "'Mine'"),
 }  # fmt: skip

@@ -268,13 +268,23 @@ def test_the_firewall_of_a_vault_filters_by_address(tmp_path: Path, rules: dict[
     azure.world.store.close()
 
 
-def test_an_identity_that_the_vm_has_not_is_not_assigned(azure: Azure) -> None:
-    other = f"{GROUP}/Microsoft.ManagedIdentity/userAssignedIdentities/other"
-    for kind in ("UserAssigned", "SystemAssigned, UserAssigned"):
-        answer = patch_vm(azure, {"type": kind, "userAssignedIdentities": {other: {}}})
-        assert answer.status_code == 501
-    assert patch_vm(azure, {"type": "UserAssigned"}).status_code == 501
-    assert patch_vm(azure, {"type": "Sometimes"}).status_code == 400
+def test_the_two_identities_are_resources_and_one_that_was_there_stays(tmp_path: Path) -> None:
+    azure = set_up(tmp_path)
+    path = f"{GROUP}/Microsoft.ManagedIdentity/userAssignedIdentities"
+    api = "?api-version=2024-11-30"
+    mine = azure.arm("PUT", f"{path}/cvm-app-identity{api}", {"location": "westeurope"}).json()
+    before = state(azure)
+    on(azure, "identity.several")
+    listed = azure.arm("GET", path + api).json()["value"]
+    assert [each["name"] for each in listed] == ["cvm-app-identity", "cvm-backup-identity"]
+    assert listed[0] == mine
+    assigned = the_vm(azure)["identity"]["userAssignedIdentities"]
+    assert assigned == {
+        each["id"]: {name: each["properties"][name] for name in ("principalId", "clientId")} for each in listed
+    }
+    assert off(azure, "identity.several") == "Put back: what cvm had."
+    assert state(azure) == before
+    azure.world.store.close()
 
 
 def test_user_assigned_identities_are_taken_away_one_by_one(tmp_path: Path) -> None:
@@ -287,6 +297,7 @@ def test_user_assigned_identities_are_taken_away_one_by_one(tmp_path: Path) -> N
     answer = patch_vm(azure, {"type": "SystemAssigned"})
     assert answer.json()["identity"].keys() == {"type", "principalId", "tenantId"}
     assert "identity" not in patch_vm(azure, {"type": "None"}).json()
+    assert off(azure, "identity.several") == "Left as it is: cvm (its identities were changed since)."
     azure.world.store.close()
 
 

@@ -1,0 +1,45 @@
+"""A sandbox after a walkthrough, its faults switched on, one walk gathered, and the commands of the catalogue run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from skrkit.cli.main import main
+from skrkit.cloud import Cloud
+from skrkit.diagnosis.case import Case
+from skrkit.doctor.gather import gather_case
+from skrkit.provision.stage import Stage
+from skrkit.sandbox.faults import client
+
+STAGE = Stage()
+
+
+def gathered(home: Path) -> Case:
+    """Return the case of one walk through step 4, as `skrkit explain --live` gathers it."""
+    return gather_case(Cloud.sandbox(home=home), STAGE)
+
+
+@contextmanager
+def switched_on(home: Path, *names: str) -> Iterator[None]:
+    """Switch faults on in this order, and off in the other; one that was mended meanwhile says so and is left."""
+    on: list[str] = []
+    try:
+        for name in names:
+            client.switch_on(name, home=home)
+            on.append(name)
+        yield
+    finally:
+        still = {str(fault["name"]) for fault in client.listed(home=home) if fault["on"]}
+        for name in reversed(on):
+            if name in still:
+                client.switch_off(name, home=home)
+
+
+def run(command: str) -> int:
+    """Run a command of the catalogue as a person would paste it, in this process. It must be skrkit's."""
+    program, *arguments = shlex.split(command)
+    assert program == "skrkit"
+    return main(arguments)

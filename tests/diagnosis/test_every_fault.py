@@ -1,0 +1,74 @@
+"""Every fault of the sandbox: named first by its id, and mended by the command that the finding gives."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from skrkit.cloud import Cloud
+from skrkit.diagnosis.explain import explain
+from skrkit.errors import UsageError
+from skrkit.sandbox import process
+from skrkit.sandbox.faults.table import all_faults
+from skrkit.walkthrough import Walk
+from tests.diagnosis.sandboxed import STAGE, gathered, run, switched_on
+
+# Mending that the VM has no identity makes one with a new object id, and leaves the grant of the old one behind.
+NAMES = sorted((fault.name for fault in all_faults()), key=lambda name: name == "identity.none")
+PAIRS = 60  # of some four thousand, always the same; `make bench` walks more of them
+SEED = 4
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    made: Path = tmp_path_factory.mktemp("faults")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKRKIT_HOME", str(made))
+        Walk(cloud=Cloud.sandbox(home=made), stage=STAGE).run()
+        yield made
+    process.reset(made)
+
+
+def test_there_are_sixty_and_more() -> None:
+    assert len(NAMES) >= 60
+
+
+def test_without_a_fault_nothing_is_found(home: Path) -> None:
+    explanation = explain(gathered(home))
+    assert (explanation.refusal, explanation.findings) == ("", ())
+
+
+def test_of_two_faults_one_is_named_first(home: Path) -> None:
+    """Nine in ten at least; the table of those that are not is printed."""
+    pairs = random.Random(SEED).sample(list(combinations(NAMES, 2)), PAIRS)
+    confused: list[str] = []
+    made = 0
+    for pair in pairs:
+        try:
+            with switched_on(home, *pair):
+                explanation = explain(gathered(home))
+        except UsageError:  # one leaves the other nothing to change, such as a policy of a key that is not there
+            continue
+        made += 1
+        named = explanation.findings[0].cause.id if explanation.findings else "nothing"
+        if named not in pair:
+            confused.append(f"{' + '.join(pair)}: {named} ({explanation.refusal})")
+    print(f"{made} pairs, {len(confused)} not named by one of the two", *confused, sep="\n")
+    assert made >= PAIRS // 2
+    assert len(confused) <= made // 10
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fault_is_named_and_its_command_mends_it(home: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with switched_on(home, name):
+        first = explain(gathered(home)).findings[0]
+        assert first.cause.id == name
+        assert first.certainty != "possible"
+        assert run(first.command) == 0
+        explanation = explain(gathered(home))
+        assert (explanation.refusal, explanation.findings) == ("", ())
+    capsys.readouterr()

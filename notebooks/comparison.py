@@ -43,7 +43,9 @@ MASKS = (
     Mask(
         name="installed version",
         reason="notebook 00 says what is installed where it was run",
-        pattern=re.compile(r"('(?:python|skrkit|azure-[a-z-]+)': ')([0-9][\w.+]*)(?=')"),
+        pattern=re.compile(
+            r"('(?:python|skrkit|azure-[a-z-]+)': ')([0-9][\w.+]*)(?=')"
+        ),
     ),
 )
 

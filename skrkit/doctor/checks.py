@@ -18,6 +18,7 @@ ALL: tuple[Check, ...] = (
     *maa.CHECKS,
     *vault.CHECKS,
     *vault.POLICY_CHECKS,
+    *evidence.DEBUG_CHECKS,
     *outside.POLICY_CHECKS,
     *vault.RELEASE_CHECKS,
 )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _REBUILT_AFTER_S = 2.2  # the paravisor makes a new report once in two seconds, and gives the old one in between
 _PLACEHOLDER = "MICROSOFT AZURE TRUSTED VM RSA"  # the issuer of an AK certificate that is yet to come
+_DEBUG = "report.debug_off"
 _SHA256, _CAP_PCRS = 0x000B, 0x00000005
 _BANK_NAMES = {0x0004: "sha1", 0x000B: "sha256", 0x000C: "sha384", 0x000D: "sha512"}
 
@@ -73,7 +74,7 @@ def _endorsed(visit: Visit) -> Outcome:
 
     visit.certificates = fetch_thim_certificates(visit.heard(visit.vm_side))
     result = _verified(visit)
-    wrong = _not_ok(visit, result.steps)
+    wrong = _not_ok(visit, [step for step in result.steps if step.id != _DEBUG])  # whose own check is report.debug-off
     if wrong:
         return wrong
     report = result.report
@@ -83,6 +84,11 @@ def _endorsed(visit: Visit) -> Outcome:
     said = f"The host's VCEK is of chip {chip[:16]}… ({line}) at TCB {tcb}, leads to the {result.root} root"
     facts: dict[str, Json] = {"product": line, "chip_id": chip, "reported_tcb": tcb, "root": result.root}
     return ok(f"{said}, and verifies the report.", facts)
+
+
+def _debug_off(visit: Visit) -> Outcome:
+    wrong = _not_ok(visit, _steps(_verified(visit), _DEBUG))
+    return wrong or ok("POLICY of the report does not allow debugging: the host cannot read the guest's memory.")
 
 
 def _not_ok(visit: Visit, steps: Sequence[StepResult]) -> Outcome | None:
@@ -290,6 +296,16 @@ ENDORSEMENT_CHECKS = (
         needs=("report.fresh", "imds.reachable"),
         limit_s=NETWORK_LIMIT_S,
         run=_endorsed,
+    ),
+)
+DEBUG_CHECKS = (  # after the policy, which may have asked: then it is the policy that says no
+    Check(
+        id="report.debug-off",
+        title="Nobody may debug this guest",
+        proves="The processor keeps the guest's memory from the host: debugging is not allowed in its launch policy.",
+        side="inside",
+        needs=("report.endorsed",),
+        run=_debug_off,
     ),
 )
 TPM_CHECKS = (

@@ -73,10 +73,10 @@ def _claims(visit: Visit) -> Outcome:
     said = ", ".join(f"{name.removeprefix('x-ms-')} {scalar(value)}" for name, value in found.items())
     if found["x-ms-attestation-type"] != "sevsnpvm":
         return failed(f"The TEE of the token is not SEV-SNP: {said}.", found, cause="policy.kind-of-token")
+    if found["x-ms-sevsnpvm-is-debuggable"] is not False:
+        return warning(f"The guest can be debugged: {said}.", found, cause="evidence.debug-vm")
     if found["x-ms-compliance-status"] != _COMPLIANT:
         return warning(f"Not {_COMPLIANT}: {said}.", found, cause="policy.compliance-status")
-    if found["x-ms-sevsnpvm-is-debuggable"] is not False:
-        return failed(f"The guest can be debugged: {said}.", found, cause="evidence.debug-vm")
     return ok(f"{said}.", found)
 
 

@@ -143,7 +143,7 @@ def test_the_sandbox_is_seen_from_both_sides(home: Path) -> None:
     done = skrkit(home, "doctor", "--cloud", "sandbox")
     assert (done.returncode, done.stderr) == (0, "")
     assert "Doctor's report: inside VM cvm-1 and from outside, sandbox" in done.stdout
-    assert "26 ok · 1 skipped" in done.stdout
+    assert "27 ok · 1 skipped" in done.stdout
 
 
 @pytest.mark.parametrize(

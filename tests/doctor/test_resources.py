@@ -131,8 +131,8 @@ def token(**tee: Any) -> Any:
         (token(), "ok", ""),
         (token(**{"x-ms-attestation-type": "tdxvm"}), "failed", "policy.kind-of-token"),
         (token(**{"x-ms-compliance-status": None}), "warning", "policy.compliance-status"),
-        (token(**{"x-ms-sevsnpvm-is-debuggable": True}), "failed", "evidence.debug-vm"),
-        (token(**{"x-ms-sevsnpvm-is-debuggable": "false"}), "failed", "evidence.debug-vm"),
+        (token(**{"x-ms-sevsnpvm-is-debuggable": True}), "warning", "evidence.debug-vm"),
+        (token(**{"x-ms-sevsnpvm-is-debuggable": "false"}), "warning", "evidence.debug-vm"),
         (SimpleNamespace(claims={}), "failed", "policy.kind-of-token"),
     ],
 )

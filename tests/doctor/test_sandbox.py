@@ -103,7 +103,8 @@ SHOWN_BY = {
     "evidence.vcek-old-tcb": "report.endorsed",
     "evidence.chain-other-line": "report.endorsed",
     "evidence.runtime-claims": "report.endorsed",
-    "evidence.debug-vm": "report.endorsed",
+    "evidence.debug-vm": "policy.holds",
+    "policy.debug": "policy.holds",
     "evidence.vmpl": "report.endorsed",
     "evidence.ak-certificate": "ak.certificate",
     "evidence.report-other-vm": "ak.certificate",
@@ -166,10 +167,22 @@ def test_a_fault_is_named_by_the_check_that_shows_it_first(home: Path, operator:
             assert result.outcome.verdict == "skipped"
 
 
+def test_a_guest_that_can_be_debugged_fails_though_nobody_knows_the_policy(home: Path, operator: Cloud) -> None:
+    switch_on("evidence.debug-vm", home=home)
+    try:
+        report = visited(operator, outside=False)
+    finally:
+        switch_off("evidence.debug-vm", home=home)
+    found = {result.check.id: result.outcome for result in report.results}
+    assert (found["maa.claims"].verdict, found["maa.claims"].cause) == ("warning", "evidence.debug-vm")
+    assert (found["report.debug-off"].verdict, report.first_cause) == ("failed", "evidence.debug-vm")
+    assert report.exit_code == 4
+
+
 def test_every_check_is_seen_to_fail() -> None:
     # policy.lint and the resources are seen to fail on resources of their own, and maa.claims on claims.
     elsewhere = {"vtpm.nv-indexes", "pcr.banks", "outside.sign-in", "vm.resource", "vault.resource", "policy.lint"}
-    assert {check.id for check in ALL} == set(SHOWN_BY.values()) | elsewhere | {"maa.claims"}
+    assert {check.id for check in ALL} == set(SHOWN_BY.values()) | elsewhere | {"maa.claims", "report.debug-off"}
 
 
 def test_a_vault_that_is_not_there_is_named(operator: Cloud) -> None:

@@ -28,6 +28,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("case", metavar="CASE", nargs="?", help="a file, - or the name of a cause")
     parser.add_argument("--list", action="store_true", help="list every cause")
+    parser.add_argument("--markdown", action="store_true", help="with --list: every cause in full, as Markdown")
     parts = parser.add_argument_group("parts of a case", "Files that say more: what they prove decides.")
     parts.add_argument("--response", metavar="F", help="the answer that was refused, as CASE is given")
     parts.add_argument("--request", metavar="F", help="the request to it: JSON body, or its line and headers")
@@ -99,9 +100,14 @@ def _catalogue(arguments: argparse.Namespace) -> int:
         cause = cause_named(arguments.case)
         _show(view_of_cause(cause), cause.to_json(), as_json=arguments.json)
         return EXPLAINED
+    causes = tuple(catalogue())
+    if arguments.markdown:
+        from skrkit.render.markdown import catalogue_markdown
+
+        print(catalogue_markdown(causes), end="")
+        return EXPLAINED
     from skrkit.render.explanation import view_of_catalogue
 
-    causes = tuple(catalogue())
     _show(view_of_catalogue(causes), {"causes": [cause.to_json() for cause in causes]}, as_json=arguments.json)
     return EXPLAINED
 

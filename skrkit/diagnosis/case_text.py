@@ -58,20 +58,20 @@ _SERVICE_OF_CODE = {
     "Forbidden": "vault",
 }
 _ERROR_MEMBERS = ("what", "where", "expected", "found")
-_STATUS_LINE = re.compile(r"^(?:< )?HTTP/[0-9.]+ (\d{3})[^\r\n]*$", re.MULTILINE)
-_REQUEST_LINE = re.compile(r"^> ([A-Z]+) (\S+) HTTP", re.MULTILINE)
-_HOST_LINE = re.compile(r"^> Host: (\S+)\s*$", re.MULTILINE | re.IGNORECASE)
-_HEADER_LINE = re.compile(r"^(?:< )?([A-Za-z0-9-]{1,64}): ?(.*)$")
-_END_OF_HEADERS = re.compile(r"\n(?:< ?)?\n")  # curl -v marks the empty line as well
+_STATUS_LINE = r"(?m)^(?:< )?HTTP/[0-9.]+ (\d{3})[^\r\n]*$"
+_REQUEST_LINE = r"(?m)^> ([A-Z]+) (\S+) HTTP"
+_HOST_LINE = r"(?mi)^> Host: (\S+)\s*$"
+_HEADER_LINE = r"^(?:< )?([A-Za-z0-9-]{1,64}): ?(.*)$"
+_END_OF_HEADERS = r"\n(?:< ?)?\n"  # curl -v marks the empty line as well
 _URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::\d+)?(?:/[^\s\"'<>,)\]}]*)?")
-_METHOD = re.compile(r"\b(GET|POST|PUT|PATCH|DELETE)\s+(https?://\S+)")
-_STATUS_WORDS = re.compile(r"(?:\bRESPONSE|\bStatus(?: code)?|\bHTTP(?: status)?)[: ]+(\d{3})\b", re.IGNORECASE)
-_CODE_LINE = re.compile(r"^\s*(?:Code|Error ?Code)\s*:\s*(\S{1,100})\s*$", re.MULTILINE | re.IGNORECASE)
-_MESSAGE_LINE = re.compile(r"^\s*Message\s*:\s*(.+)$", re.MULTILINE)
-_LEAD = re.compile(r"\((\w{2,60})\) (.+)")
-_INNER = re.compile(r"Inner error:\s*(\{.*)", re.DOTALL)
-_OWN = re.compile(r"^error: (?P<what>.+?) at (?P<where>.+)$", re.MULTILINE)
-_OWN_MEMBER = re.compile(r"^  (expected|found|fix|source): (.+)$", re.MULTILINE)
+_METHOD = r"\b(GET|POST|PUT|PATCH|DELETE)\s+(https?://\S+)"
+_STATUS_WORDS = r"(?i)(?:\bRESPONSE|\bStatus(?: code)?|\bHTTP(?: status)?)[: ]+(\d{3})\b"
+_CODE_LINE = r"(?mi)^\s*(?:Code|Error ?Code)\s*:\s*(\S{1,100})\s*$"
+_MESSAGE_LINE = r"(?m)^\s*Message\s*:\s*(.+)$"
+_LEAD = r"\((\w{2,60})\) (.+)"
+_INNER = r"(?s)Inner error:\s*(\{.*)"
+_OWN = r"(?m)^error: (?P<what>.+?) at (?P<where>.+)$"
+_OWN_MEMBER = r"(?m)^  (expected|found|fix|source): (.+)$"
 
 
 def case_of_text(data: bytes) -> Case:
@@ -253,7 +253,7 @@ def _of_prose(text: str) -> Case:
     if dumped is not None:
         return Case(exchanges=(dumped,))
     body = _embedded(text) or _of_exception(text)
-    status = _STATUS_WORDS.search(text)
+    status = re.search(_STATUS_WORDS, text)
     method, url = _request(text)
     exchange = _answered(body, int(status.group(1)) if status else 0, method=method, url=url)
     return Case(exchanges=(exchange if body is not None else replace(exchange, error=_tokenless(text)),))
@@ -261,10 +261,10 @@ def _of_prose(text: str) -> Case:
 
 def _own_error(text: str) -> dict[str, Json]:
     """Return skrkit's error as it stands on stderr: "error: <what> at <where>", and its members below."""
-    begin = _OWN.search(text)
+    begin = re.search(_OWN, text)
     if begin is None:
         return {}
-    members: dict[str, Json] = dict(_OWN_MEMBER.findall(text[begin.end() :]))
+    members: dict[str, Json] = dict(re.findall(_OWN_MEMBER, text[begin.end() :]))
     if "found" not in members:
         return {}
     return {"error": "SkrkitError", "what": begin["what"], "where": begin["where"], **members}
@@ -272,12 +272,12 @@ def _own_error(text: str) -> dict[str, Json]:
 
 def _of_dump(text: str) -> Exchange | None:
     """Return the last answer of `curl -i` or `curl -v`: status line, headers, an empty line, the body."""
-    lines = list(_STATUS_LINE.finditer(text))
+    lines = list(re.finditer(_STATUS_LINE, text))
     if not lines:
         return None
     rest = text[lines[-1].end() :].lstrip("\r\n").replace("\r\n", "\n")
-    head, body = [*_END_OF_HEADERS.split(rest, maxsplit=1), ""][:2]
-    pairs = (_HEADER_LINE.match(line) for line in head.split("\n"))
+    head, body = [*re.split(_END_OF_HEADERS, rest, maxsplit=1), ""][:2]
+    pairs = (re.match(_HEADER_LINE, line) for line in head.split("\n"))
     headers: dict[str, Json] = {found.group(1): found.group(2) for found in pairs if found is not None}
     method, url = _request(text)
     value = _body(body.strip()) if body.strip() else None
@@ -288,14 +288,14 @@ def _of_dump(text: str) -> Exchange | None:
 
 def _request(text: str) -> tuple[str, str]:
     """Return method and URL of a request that a text names: of curl -v, of a log line, or the first Azure address."""
-    line, host = _REQUEST_LINE.search(text), _HOST_LINE.search(text)
+    line, host = re.search(_REQUEST_LINE, text), re.search(_HOST_LINE, text)
     if line is not None and host is not None:
         scheme = "http" if host.group(1).startswith("169.254.") else "https"
         return line.group(1), f"{scheme}://{host.group(1)}{line.group(2)}"
-    named = _METHOD.search(text)
+    named = re.search(_METHOD, text)
     if named is not None:
         return named.group(1), named.group(2)
-    urls = [found.group() for found in _URL.finditer(text)]
+    urls = [found.group() for found in re.finditer(_URL, text)]
     known = next((url for url in urls if service_at(url)), "")
     return "", known
 
@@ -319,14 +319,14 @@ def _refuse_constant(name: str) -> Json:
 
 def _of_exception(text: str) -> Json:
     """Return the body that an SDK's exception was made of: "(Code) message", "Code:", "Message:", "Inner error:"."""
-    line, lead = _CODE_LINE.search(text), _LEAD.search(text)
+    line, lead = re.search(_CODE_LINE, text), re.search(_LEAD, text)
     code = line.group(1).strip('"') if line else lead.group(1) if lead else ""
-    said = _MESSAGE_LINE.search(text)
+    said = re.search(_MESSAGE_LINE, text)
     message = said.group(1) if said else lead.group(2) if lead else ""
     if not code or not message:
         return None
     error: dict[str, Json] = {"code": code, "message": message.strip()}
-    inner = _INNER.search(text)
+    inner = re.search(_INNER, text)
     if inner is not None:
         inside = re.search(r'"code"\s*:\s*"(\w{1,60})"', inner.group(1))
         error["innererror"] = {"code": inside.group(1)} if inside else None

@@ -9,16 +9,16 @@ from skrkit.diagnosis.finding import Finding
 from skrkit.diagnosis.reading import Reading
 from skrkit.wire import Json
 
-_PERMISSION = re.compile(r"does not have keys (\w+) permission")
-_CALLER = re.compile(r"\boid=([0-9A-Fa-f-]{36})\b")
-_PRIVATE = re.compile(r"not an approved private link|ublic network access is disabled")
-_ROLE_ACTION = re.compile(r"Action: '([^']{1,200})'")
+_PERMISSION = r"does not have keys (\w+) permission"
+_CALLER = r"\boid=([0-9A-Fa-f-]{36})\b"
+_PRIVATE = r"not an approved private link|ublic network access is disabled"
+_ROLE_ACTION = r"Action: '([^']{1,200})'"
 
 
 def recognise(reading: Reading) -> Iterator[Finding]:
     """Return which permission or rule is in the way, and why the one that was given does not help."""
     refusal, words = reading.refusal, reading.refusal.words
-    permission = _PERMISSION.search(words)
+    permission = re.search(_PERMISSION, words)
     if permission is not None:
         yield from _by_policy(reading, permission.group(1).lower())
     elif refusal.inner == "ForbiddenByRbac" or "Caller is not authorized to perform action" in words:
@@ -27,7 +27,7 @@ def recognise(reading: Reading) -> Iterator[Finding]:
         yield _said(reading, "access.hsm-local-role", "a local role of the Managed HSM that covers release")
     elif refusal.inner == "ForbiddenByFirewall" or "Client address is not authorized" in words:
         yield _firewall(reading)
-    elif refusal.inner == "ForbiddenByConnection" or _PRIVATE.search(words):
+    elif refusal.inner == "ForbiddenByConnection" or re.search(_PRIVATE, words):
         yield _connection(reading)
     elif "security domain" in words.lower() and refusal.service == "hsm":
         yield _said(reading, "access.hsm-not-activated", "an activated Managed HSM")
@@ -50,7 +50,7 @@ def _permissions(entry: Mapping[str, Json]) -> set[str]:
 
 def _caller(reading: Reading) -> str:
     """The object id that the vault saw, else that of the access token: lower case, empty where not known."""
-    said = _CALLER.search(reading.refusal.words)
+    said = re.search(_CALLER, reading.refusal.words)
     oid = said.group(1) if said else reading.case.access_token.get("oid") or reading.case.asked.get("object_id")
     return oid.lower() if isinstance(oid, str) else ""
 
@@ -120,7 +120,7 @@ def _other_permission(reading: Reading, permission: str) -> Finding:
 
 def _by_role(reading: Reading) -> Iterator[Finding]:
     caller = _caller(reading)
-    action = _ROLE_ACTION.search(reading.refusal.words)
+    action = re.search(_ROLE_ACTION, reading.refusal.words)
     needed = action.group(1) if action else "Microsoft.KeyVault/vaults/keys/release/action"
     granted = [str(entry.get("objectId")) for entry in _entries(reading) if "release" in _permissions(entry)]
     if granted and reading.part(reading.case.vault, "properties", "enableRbacAuthorization"):

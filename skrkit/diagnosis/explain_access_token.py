@@ -11,8 +11,8 @@ from skrkit.diagnosis.reading import Reading
 
 _AUDIENCES = ("https://vault.azure.net", "cfa8b339-82a2-471a-a3c9-0fc0be7a4093")
 _HSM_AUDIENCE = "https://managedhsm.azure.net"
-_EXPIRED = re.compile(r"TokenExpired|IDX10223|S2S12086")
-_ISSUER = re.compile(r"Expected one of (https://sts\.windows\.net/[^,\s]+)")
+_EXPIRED = r"TokenExpired|IDX10223|S2S12086"
+_ISSUER = r"Expected one of (https://sts\.windows\.net/[^,\s]+)"
 _CHALLENGE = "challenge resource"
 
 
@@ -30,7 +30,7 @@ def recognise(reading: Reading) -> Iterator[Finding]:
         yield _audience(reading, "access-token.wrong-audience")
     elif "AKV10032" in words:
         yield _issuer(reading)
-    elif _EXPIRED.search(words):
+    elif re.search(_EXPIRED, words):
         yield _expired(reading)
     elif "AKV10046" in words:
         yield _unknown_key(reading)
@@ -64,7 +64,7 @@ def _audience(reading: Reading, cause: str) -> Finding:
 
 
 def _issuer(reading: Reading) -> Finding:
-    known = _ISSUER.search(reading.refusal.words)
+    known = re.search(_ISSUER, reading.refusal.words)
     tenant = reading.part(reading.case.vault, "properties", "tenantId")
     wanted = known.group(1) if known else f"https://sts.windows.net/{tenant or '<tenant of the vault>'}/"
     found = reading.case.access_token.get("iss")

@@ -26,9 +26,9 @@ _SECURE_BOOT = (
     "x-ms-azurevm-dbvalidated",
 )
 _DBX = "x-ms-azurevm-dbxvalidated"
-_CLAIM = re.compile(r"[Cc]laim '([A-Za-z0-9._-]{1,200})'")
-_CLAIM_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")
-_REFUSED_STEP = re.compile(r"refused at step ([A-Za-z0-9_.]{1,100}):")
+_CLAIM = r"[Cc]laim '([A-Za-z0-9._-]{1,200})'"
+_CLAIM_NAME = r"[A-Za-z0-9._-]{1,200}"
+_REFUSED_STEP = r"refused at step ([A-Za-z0-9_.]{1,100}):"
 _SPOILT_BY_CERTIFICATE = "report.signature"
 _OTHER_KEY = ("quote.ak_eq_runtime_claims", "quote.signature_by_ak")
 USER_DATA_BYTES = 64
@@ -50,7 +50,7 @@ def recognise(reading: Reading) -> Iterator[Finding]:
     elif "AK cert" in refusal.words and "delayed" in refusal.words:
         yield reading.find("evidence.ak-certificate", "likely", expected="a certificate", found=str(refusal)[:300])
     elif refusal.status == 400 and refusal.service in ("maa", ""):
-        named = _REFUSED_STEP.search(refusal.words)
+        named = re.search(_REFUSED_STEP, refusal.words)
         if named is not None:
             yield from _of_step(reading, named.group(1), "likely")
         elif refusal.code in ("InvalidParameter", "InvalidOperation"):
@@ -93,9 +93,9 @@ def _denied_claim(reading: Reading) -> str:
     details = inner.get("details") if isinstance(inner, dict) else None
     for detail in details if isinstance(details, list) else ():
         target = detail.get("target") if isinstance(detail, dict) else None
-        if isinstance(target, str) and _CLAIM_NAME.fullmatch(target):  # a recorder may have put a digest there
+        if isinstance(target, str) and re.fullmatch(_CLAIM_NAME, target):  # a recorder may have put a digest there
             return target
-    named = _CLAIM.search(reading.refusal.words)
+    named = re.search(_CLAIM, reading.refusal.words)
     return named.group(1) if named else ""
 
 

@@ -19,9 +19,9 @@ _RULES = {  # AKV.SKR numbers: the rules about exportable keys, which only their
     "1016": "key.policy-on-version",
     "1020": "key.policy-immutable",
 }
-_RULE = re.compile(r"AKV\.SKR\.(\d{4})")
-_OPERATION = re.compile(r"Operation (\w+) is not (?:permitted|allowed)")
-_NAMED = re.compile(r"\(name/id\) ([^\s]{1,200}?) was not found")
+_RULE = r"AKV\.SKR\.(\d{4})"
+_OPERATION = r"Operation (\w+) is not (?:permitted|allowed)"
+_NAMED = r"\(name/id\) ([^\s]{1,200}?) was not found"
 _SENTENCES = (
     ("Exportable keys must have release policy", "key.no-policy"),
     ("Non-exportable keys must not have release policy", "key.policy-without-exportable"),
@@ -45,14 +45,14 @@ _INNER = {
 def recognise(reading: Reading) -> Iterator[Finding]:
     """Return what is wrong with the key: its state, its kind, its name, or the rule that a change of it breaks."""
     refusal, words = reading.refusal, reading.refusal.words
-    rule = _RULE.search(words)
+    rule = re.search(_RULE, words)
     if rule is not None:
         yield from _rule(reading, rule.group(1))
     elif refusal.inner == "KeyDisabled" or "on a disabled key" in words:
         yield _disabled(reading, "likely")
     elif refusal.inner == "KeyOperationForbidden" or "is not permitted on this key" in words:
         yield from _forbidden(reading)
-    elif refusal.code == "KeyNotFound" or _NAMED.search(words):
+    elif refusal.code == "KeyNotFound" or re.search(_NAMED, words):
         yield from _not_found(reading)
     else:
         cause = _INNER.get(refusal.inner) or next((cause for text, cause in _SENTENCES if text in words), "")
@@ -111,7 +111,7 @@ def _not_exportable(reading: Reading) -> Finding:
 
 def _forbidden(reading: Reading) -> Iterator[Finding]:
     """Return whether the key can be released at all, or only lacks this operation."""
-    operation = _OPERATION.search(reading.refusal.words)
+    operation = re.search(_OPERATION, reading.refusal.words)
     name = operation.group(1) if operation else "release"
     if name == "release" and _attribute(reading, "exportable") is False:
         yield _not_exportable(reading)
@@ -136,7 +136,7 @@ def _forbidden(reading: Reading) -> Iterator[Finding]:
 
 def _not_found(reading: Reading) -> Iterator[Finding]:
     """Return why the key is not there: deleted, another version, or never there."""
-    named = _NAMED.search(reading.refusal.words)
+    named = re.search(_NAMED, reading.refusal.words)
     name, _, version = (named.group(1) if named else _path_name(reading.refusal.url)).partition("/")
     deleted = reading.case.key.get("recoveryId") or reading.case.key.get("deletedDate")
     if deleted:

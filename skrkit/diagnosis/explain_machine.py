@@ -9,15 +9,13 @@ from skrkit.diagnosis.explain_evidence import shown_by_evidence
 from skrkit.diagnosis.finding import Finding
 from skrkit.diagnosis.reading import Reading
 
-_REPORT_INDEX = re.compile(r"0x0?1400001\b", re.IGNORECASE)
-_AK_INDEX = re.compile(r"0x0?1C101D0\b", re.IGNORECASE)
-_ATTESTATION_KEY = re.compile(r"0x81000003\b", re.IGNORECASE)
-_NOT_DEFINED = re.compile(
-    r"TPM_RC_HANDLE|no such index|0x0?0?(18B|14A)\b|\b330\b|TPM_RC_NV_UNINITIALIZED", re.IGNORECASE
-)
-_LOCKOUT = re.compile(r"TPM_RC_LOCKOUT|0x0?0?921\b", re.IGNORECASE)
-_ABSENT = re.compile(r"no such (device|file)|No such file or directory|outside of one", re.IGNORECASE)
-_DENIED = re.compile(r"permission denied", re.IGNORECASE)
+_REPORT_INDEX = r"(?i)0x0?1400001\b"
+_AK_INDEX = r"(?i)0x0?1C101D0\b"
+_ATTESTATION_KEY = r"(?i)0x81000003\b"
+_NOT_DEFINED = r"(?i)TPM_RC_HANDLE|no such index|0x0?0?(18B|14A)\b|\b330\b|TPM_RC_NV_UNINITIALIZED"
+_LOCKOUT = r"(?i)TPM_RC_LOCKOUT|0x0?0?921\b"
+_ABSENT = r"(?i)no such (device|file)|No such file or directory|outside of one"
+_DENIED = r"(?i)permission denied"
 _DECRYPT = "TPM2_RSA_Decrypt"
 _SIZES = (
     ("Family Cores", "machine.quota"),
@@ -31,7 +29,7 @@ _SIZES = (
 def recognise(reading: Reading) -> Iterator[Finding]:
     """Return what the vTPM's return code, the device or a refusal to make the VM shows."""
     words = reading.refusal.words
-    if reading.refusal.service == "tpm" or "TPM" in words or "/dev/tpm" in words or _ABSENT.search(words):
+    if reading.refusal.service == "tpm" or "TPM" in words or "/dev/tpm" in words or re.search(_ABSENT, words):
         yield from _of_tpm(reading, words)
     elif reading.refusal.service in ("arm", ""):
         cause = next((cause for text, cause in _SIZES if text in words), "")
@@ -40,29 +38,29 @@ def recognise(reading: Reading) -> Iterator[Finding]:
 
 
 def _of_tpm(reading: Reading, words: str) -> Iterator[Finding]:
-    if _LOCKOUT.search(words):
+    if re.search(_LOCKOUT, words):
         yield _said(reading, "machine.tpm-locked", "TPM_RC_SUCCESS")
-    elif _DENIED.search(words):
+    elif re.search(_DENIED, words):
         yield _said(reading, "machine.tpm-permission", "a device that this user may open")
     elif _DECRYPT in words:
         yield from _cannot_decrypt(reading)
-    elif _NOT_DEFINED.search(words):
+    elif re.search(_NOT_DEFINED, words):
         yield from _not_defined(reading, words)
-    elif _ABSENT.search(words) and ("tpm" in words.lower() or "confidential VM" in words):
+    elif re.search(_ABSENT, words) and ("tpm" in words.lower() or "confidential VM" in words):
         yield _said(reading, "machine.not-a-cvm", "the vTPM of a confidential VM")
 
 
 def _not_defined(reading: Reading, words: str) -> Iterator[Finding]:
     kind = str(reading.part(reading.case.vm, "properties", "securityProfile", "securityType") or "")
     kind = kind or str(reading.part(reading.case.instance, "securityProfile", "securityType") or "")
-    if _AK_INDEX.search(words):
+    if re.search(_AK_INDEX, words):
         yield _said(reading, "evidence.ak-certificate", "NV index 0x01C101D0")
     elif kind.lower() == "trustedlaunch":
         yield _said(reading, "machine.trusted-launch", "security type ConfidentialVM")
-    elif _REPORT_INDEX.search(words):
+    elif re.search(_REPORT_INDEX, words):
         yield _said(reading, "machine.no-nv-index", "NV index 0x01400001, which the paravisor defines")
         yield _possible(reading, "machine.trusted-launch" if not kind else "machine.not-a-cvm")
-    elif _ATTESTATION_KEY.search(words) or not _REPORT_INDEX.search(words):
+    elif re.search(_ATTESTATION_KEY, words) or not re.search(_REPORT_INDEX, words):
         yield _said(reading, "machine.not-a-cvm", "the attestation key at 0x81000003")
 
 

@@ -8,24 +8,21 @@ from collections.abc import Iterator
 from skrkit.diagnosis.finding import Finding
 from skrkit.diagnosis.reading import Reading
 
-_NAME = re.compile(
-    r"failed to resolve|name or service not known|no such host|getaddrinfo|nodename nor servname|not known|"
-    r"could not resolve|host not found|dns_error|NXDOMAIN|temporary failure in name resolution|no address associated",
-    re.IGNORECASE,
+_NAME = (
+    r"(?i)failed to resolve|name or service not known|no such host|getaddrinfo|nodename nor servname|not known|"
+    r"could not resolve|host not found|dns_error|NXDOMAIN|temporary failure in name resolution|no address associated"
 )
-_TLS = re.compile(
-    r"certificate.verify.failed|self.signed certificate|unable to get local issuer|unknown authority|"
-    r"SSL certificate problem|unable to verify the first certificate|RemoteCertificate(Name|Chain)",
-    re.IGNORECASE,
+_TLS = (
+    r"(?i)certificate.verify.failed|self.signed certificate|unable to get local issuer|unknown authority|"
+    r"SSL certificate problem|unable to verify the first certificate|RemoteCertificate(Name|Chain)"
 )
-_TLS_TIME = re.compile(r"certificate (is not yet valid|has expired)", re.IGNORECASE)
-_CA_BUNDLE = re.compile(r"problem with the ssl ca cert|error setting certificate verify locations", re.IGNORECASE)
-_CONNECTION = re.compile(
-    r"refused|reset|timed? ?out|timeout|aborted|disconnected|unreachable|no route to host|EOF occurred|"
-    r"without response|forcibly closed|failed to establish|IncompleteRead|broken pipe",
-    re.IGNORECASE,
+_TLS_TIME = r"(?i)certificate (is not yet valid|has expired)"
+_CA_BUNDLE = r"(?i)problem with the ssl ca cert|error setting certificate verify locations"
+_CONNECTION = (
+    r"(?i)refused|reset|timed? ?out|timeout|aborted|disconnected|unreachable|no route to host|EOF occurred|"
+    r"without response|forcibly closed|failed to establish|IncompleteRead|broken pipe"
 )
-_DOUBLE_SLASH = re.compile(r"/keys/[^/]+//release")
+_DOUBLE_SLASH = r"/keys/[^/]+//release"
 _NAMES = {"vault": "the vault", "hsm": "the Managed HSM", "maa": "the attestation provider", "imds": "IMDS"}
 _MISSING = {
     "vault": "network.vault-name",
@@ -74,16 +71,16 @@ def recognise(reading: Reading) -> Iterator[Finding]:
 
 def _no_answer(reading: Reading) -> Iterator[Finding]:
     words, service = reading.refusal.words, reading.refusal.service
-    if _CA_BUNDLE.search(words):
+    if re.search(_CA_BUNDLE, words):
         yield _lost(reading, "network.ca-bundle", "a list of certificate authorities")
-    elif _TLS_TIME.search(words):
+    elif re.search(_TLS_TIME, words):
         yield _lost(reading, "machine.clock-skew", "a certificate that is valid at this machine's time")
-    elif _TLS.search(words):
+    elif re.search(_TLS, words):
         cause = _UNTRUSTED.get(service, "network.vault-tls")
         yield _lost(reading, cause, "a certificate by an authority that this system trusts", known=service)
-    elif _NAME.search(words):
+    elif re.search(_NAME, words):
         yield _lost(reading, _MISSING.get(service, "network.vault-name"), "a name that resolves", known=service)
-    elif _CONNECTION.search(words):
+    elif re.search(_CONNECTION, words):
         yield _lost(reading, _UNREACHABLE.get(service, "network.vault-unreachable"), "a connection", known=service)
 
 
@@ -119,7 +116,7 @@ def _stranger(reading: Reading) -> Iterator[Finding]:
     refusal = reading.refusal
     if refusal.service not in ("vault", "hsm", "maa"):
         return
-    if _DOUBLE_SLASH.search(refusal.url):
+    if re.search(_DOUBLE_SLASH, refusal.url):
         yield _lost(reading, "network.double-slash", "the path as it was sent")
         return
     yield reading.find(

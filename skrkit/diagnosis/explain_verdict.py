@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from skrkit.diagnosis.explain_evidence import rollback, shown_by_evidence
-from skrkit.diagnosis.explain_policy import shown_by_policy
-from skrkit.diagnosis.explain_token import shown_by_token
 from skrkit.diagnosis.finding import Finding
 from skrkit.diagnosis.reading import Reading
 
@@ -26,6 +23,8 @@ def recognise(reading: Reading) -> Iterator[Finding]:
 
 def _cannot_verify(reading: Reading) -> Iterator[Finding]:
     """Return what is wrong with the token; where nothing is, what the vault may have had to itself."""
+    from skrkit.diagnosis.explain_token import shown_by_token
+
     found = list(shown_by_token(reading))
     yield from found
     if any(finding.certainty == "proved" for finding in found):
@@ -48,6 +47,9 @@ def _cannot_verify(reading: Reading) -> Iterator[Finding]:
 
 def _does_not_meet(reading: Reading) -> Iterator[Finding]:
     """Return the reason in the machine, where its evidence shows one, and then what the policy says to the claims."""
+    from skrkit.diagnosis.explain_evidence import rollback, shown_by_evidence
+    from skrkit.diagnosis.explain_policy import shown_by_policy
+
     asked = [finding for finding in shown_by_policy(reading) if finding.cause.id == "policy.debug"]
     yield from asked  # a policy that asks for just what the evidence shows is met or not for its own reason
     yield from shown_by_evidence(reading)

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from skrkit.token.jwks import Jwks
 
 TEE = "x-ms-isolation-tee"
-_PLAIN = re.compile(r"[A-Za-z0-9._:/@%+=-]{1,300}")
-_CALLER = re.compile(r"\boid=([0-9A-Fa-f-]{36})\b")
-_KEY = re.compile(r"/keys/([A-Za-z0-9-]{1,127})(?:/|$)")
-_ADDRESS = re.compile(r"Client address: ([0-9A-Fa-f.:]{3,45})\b")
+_PLAIN = r"[A-Za-z0-9._:/@%+=-]{1,300}"
+_CALLER = r"\boid=([0-9A-Fa-f-]{36})\b"
+_KEY = r"/keys/([A-Za-z0-9-]{1,127})(?:/|$)"
+_ADDRESS = r"Client address: ([0-9A-Fa-f.:]{3,45})\b"
 
 
 class Reading:
@@ -39,10 +39,12 @@ class Reading:
     @cached_property
     def token(self) -> UnverifiedToken | None:
         """The attestation token, decoded and not verified."""
+        if not self.case.token:
+            return None
         from skrkit.token.decode import decode_jwt
 
         try:
-            return decode_jwt(self.case.token.strip()) if self.case.token else None
+            return decode_jwt(self.case.token.strip())
         except SkrkitError:
             return None
 
@@ -59,29 +61,35 @@ class Reading:
     @cached_property
     def jwks(self) -> Jwks | None:
         """The keys of the configured provider."""
+        if not self.case.jwks:
+            return None
         from skrkit.token.jwks import parse_jwks
 
         try:
-            return parse_jwks(self.case.jwks) if self.case.jwks else None
+            return parse_jwks(self.case.jwks)
         except SkrkitError:
             return None
 
     @cached_property
     def policy(self) -> ReleasePolicy | None:
         """The key's release policy."""
+        if not self.case.policy:
+            return None
         from skrkit.policy.parse import parse_policy
 
         try:
-            return parse_policy(self.case.policy) if self.case.policy else None
+            return parse_policy(self.case.policy)
         except SkrkitError:
             return None
 
     @cached_property
     def decision(self) -> Decision | None:
         """What the policy says of the claims; None where one of the two is not known."""
+        if self.policy is None or not self.claims:
+            return None
         from skrkit.policy.evaluate import evaluate
 
-        return evaluate(self.policy, self.claims) if self.policy is not None and self.claims else None
+        return evaluate(self.policy, self.claims)
 
     @cached_property
     def verified(self) -> AttestationResult | None:
@@ -122,7 +130,7 @@ class Reading:
             "authority": case.authority or self.claims.get("iss"),
             **{name: value for name, value in case.asked.items() if value},
         }
-        return {name: value for name, value in known.items() if isinstance(value, str) and _PLAIN.fullmatch(value)}
+        return {name: value for name, value in known.items() if isinstance(value, str) and re.fullmatch(_PLAIN, value)}
 
     def find(
         self,
@@ -157,8 +165,8 @@ class _Names(dict[str, str]):
         return name.upper()
 
 
-def _first(pattern: re.Pattern[str], text: str) -> str:
-    found = pattern.search(text)
+def _first(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
     return found.group(1) if found else ""
 
 

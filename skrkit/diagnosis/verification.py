@@ -27,11 +27,11 @@ def verified_evidence(case: Case) -> AttestationResult | None:
     None without an HCL report or a time. The roots are AMD's, and for a case of the sandbox those that it names: they
     vouch for nothing outside of it.
     """
-    from skrkit.attestation.verifier import Evidence, verify_evidence
-
     files = case.evidence
     if case.at is None or not files.get("hcl-report"):
         return None
+    from skrkit.attestation.verifier import Evidence, verify_evidence
+
     evidence = Evidence(
         hcl=files["hcl-report"],
         vek=files.get("vcek"),

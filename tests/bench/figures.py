@@ -48,6 +48,7 @@ FIGURES = (
     Figure(name="verify-new", text="verify a report, its chain new / bare calls", bound=1.5, held=Held.RATIO),
     Figure(name="parse-hcl", text="parse an HCL report with all inside", bound=50e-6, held=Held.MEASURED),
     Figure(name="policy", text="evaluate a two-clause policy", bound=20e-6, held=Held.MEASURED),
+    Figure(name="explain", text="skrkit explain of a saved refusal, whole process", bound=0.15, held=Held.MEASURED),
     Figure(name="explanation", text="explain a refusal: decision, reasons, repairs", bound=1e-3, held=Held.MEASURED),
     Figure(name="lint", text="lint a policy of 1,000 authorities", bound=50e-3, held=Held.MEASURED),
     # "Grow linearly" has no number of its own: growth with the square of the count would be 100 times.

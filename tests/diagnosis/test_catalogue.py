@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import string
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from skrkit.cli.main import COMMANDS
 from skrkit.diagnosis.catalogue import catalogue, cause_named, causes_of, is_cause
 from skrkit.diagnosis.cause import Cause, Leg
 from skrkit.errors import UsageError
+from skrkit.render.markdown import catalogue_markdown
 from skrkit.sandbox.faults.table import all_faults
 from tests.diagnosis.rows import ATTESTATION, KEY_VAULT, OUT_OF_SCOPE, SNP
 
@@ -76,6 +78,12 @@ def test_commands_are_of_programs_that_exist(cause: Cause) -> None:
             assert words[1] in COMMANDS
     if cause.mend:
         assert cause.mend.startswith("skrkit ")
+
+
+def test_the_page_of_causes_is_the_catalogues() -> None:
+    """`skrkit explain --list --markdown > docs/causes.md` after a change of the catalogue."""
+    page = Path(__file__).parents[2] / "docs" / "causes.md"
+    assert page.read_text(encoding="utf-8") == catalogue_markdown(CAUSES)
 
 
 def test_a_cause_is_found_by_its_name_alone() -> None:

@@ -52,10 +52,41 @@ PUBLIC = Endpoints()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityChoice:
+    """Which of a VM's managed identities a program asks IMDS for, by one of its three ids.
+
+    `resource_id` is a user-assigned identity's. Raises `UsageError` unless exactly one is given.
+    """
+
+    client_id: str = ""
+    object_id: str = ""
+    resource_id: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what names no identity, or might name two."""
+        given = [name for name in self.__slots__ if getattr(self, name)]
+        if len(given) != 1:
+            raise UsageError(
+                what="choice of a managed identity",
+                where="IdentityChoice",
+                expected="one of client_id, object_id and resource_id",
+                found=", ".join(given) or "none of them",
+                fix='IdentityChoice(client_id="…"), or no choice at all for the identity that IMDS takes by itself',
+            )
+
+    def query(self) -> dict[str, str]:
+        """Return the parameter of a token request to IMDS that makes this choice."""
+        if self.resource_id:
+            return {"msi_res_id": self.resource_id}
+        return {"client_id": self.client_id} if self.client_id else {"object_id": self.object_id}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cloud:
     """One world, from one place in it. Made by `connect`, `Cloud.azure` or `Cloud.sandbox`, and by `enter`.
 
-    `vm` is the machine whose inside this is, or None outside. `operator` is the object id of who prepares the keys.
+    `vm` is the machine whose inside this is, or None outside; `identity` is which of its identities programs there ask
+    for, None for the one that IMDS takes by itself. `operator` is the object id of who prepares the keys.
     `tpm_spec` is what `open_transport` takes. `settings` go to every azure-core client ("retry_total"), and
     `make_transport` makes its transport out of the options, where a client brings none of its own. `now` is the
     world's clock, and `make_nonce` gives 32 random hex characters: a sandbox with a clock and a seed has its own.
@@ -67,6 +98,7 @@ class Cloud:
     operator: str = ""
     endpoints: Endpoints = PUBLIC
     vm: str | None = None
+    identity: IdentityChoice | None = None
     proxy: str | None = None
     ca_file: Path | None = None
     tpm_spec: str = ""
@@ -103,13 +135,19 @@ class Cloud:
             load_amd_roots=_amd_roots,
         )
 
-    def enter(self, vm: str) -> Cloud:
-        """Return this world seen from inside the VM, as its managed identity.
+    def enter(self, vm: str, *, identity: IdentityChoice | None = None) -> Cloud:
+        """Return this world seen from inside the VM, as its managed identity: the one that `identity` names.
 
+        Without it that is the one that IMDS takes by itself: the system-assigned one, or else the only one.
         In Azure that must be this machine: `UsageError` where it has no vTPM. That its name is `vm` is not asked here,
         because only IMDS knows it (`services.imds.check_machine`).
         """
-        return replace(self.enter_vm(self, vm), vm=vm, make_credential=_managed_identity)
+        return replace(
+            self.enter_vm(self, vm),
+            vm=vm,
+            identity=identity,
+            make_credential=lambda options: _managed_identity(options, identity),
+        )
 
     def credential(self, transport: HttpTransport[Any, Any] | None = None) -> TokenCredential:
         """Return a credential of the operator, or of the VM's managed identity inside one."""
@@ -227,7 +265,7 @@ def _operator(options: dict[str, Any], tenant: str) -> TokenCredential:
     return _OfTenant(credential, tenant) if tenant else credential
 
 
-def _managed_identity(options: dict[str, Any]) -> TokenCredential:
+def _managed_identity(options: dict[str, Any], choice: IdentityChoice | None) -> TokenCredential:
     """Return the credential of the VM that this code runs in. Raises `UsageError` if the environment names another."""
     from azure.identity import ManagedIdentityCredential
 
@@ -240,7 +278,13 @@ def _managed_identity(options: dict[str, Any]) -> TokenCredential:
                 found="an address or file, which azure-identity would ask instead",
                 fix=f"unset {name}   (in a notebook: del os.environ['{name}'])",
             )
-    return ManagedIdentityCredential(**options)
+    if choice is None:
+        return ManagedIdentityCredential(**options)
+    if choice.client_id:
+        return ManagedIdentityCredential(client_id=choice.client_id, **options)
+    # azure-identity ignores a key that it does not know, and asks for the default identity: these two it knows.
+    chosen = {"object_id": choice.object_id} if choice.object_id else {"resource_id": choice.resource_id}
+    return ManagedIdentityCredential(identity_config=chosen, **options)
 
 
 def _enter_this_machine(cloud: Cloud, vm: str) -> Cloud:

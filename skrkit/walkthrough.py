@@ -13,7 +13,7 @@ from skrkit.provision import access, identity, key
 from skrkit.provision.stage import Stage, set_stage
 
 if TYPE_CHECKING:
-    from skrkit.cloud import Cloud
+    from skrkit.cloud import Cloud, IdentityChoice
     from skrkit.provision.access import Access
     from skrkit.provision.identity import Identity
     from skrkit.provision.key import KeyType, ReleasableKey
@@ -77,6 +77,10 @@ class Walk:
         inside = self.cloud.enter(self.stage.vm)
         check_machine(inside, vm=self.stage.vm, resource_group=self.stage.resource_group)
 
+    def _choice(self) -> IdentityChoice | None:
+        """The identity that programs in the VM ask IMDS for. Before step 1, what the stage itself can tell."""
+        return self.identity.choice if self.identity else identity.known_choice(self.cloud, self.stage)
+
     def _shown(self, step: int) -> Show | None:
         if step not in self.steps:
             return None
@@ -94,7 +98,7 @@ class Walk:
         with self.doing(STEP_TITLES[1]):
             self.identity = identity.enable(self.cloud, self.stage, show=show)
             if self.cloud.world == "sandbox":  # in Azure this part runs inside the VM, with step 4
-                identity.request_token(self.cloud.enter(self.stage.vm), show=show)
+                identity.request_token(self.cloud.enter(self.stage.vm, identity=self._choice()), show=show)
         if max(self.steps) >= 2:
             with self.doing(STEP_TITLES[2]):
                 self.access = access.grant(self.cloud, self.stage, self.identity.object_id, show=self._shown(2))
@@ -141,7 +145,7 @@ class Walk:
         from skrkit.services.rest import RestClient
         from skrkit.services.vault import Vault, key_client
 
-        inside = self.cloud.enter(self.stage.vm)
+        inside = self.cloud.enter(self.stage.vm, identity=self._choice())
         url = self.stage.vault_url(self.cloud)
         issuer = provider_url(self.stage.attestation)
         made = Collector(4, self._shown(4))

@@ -27,6 +27,7 @@ _NEXT = (
     ("", "explains the .bin, .jwt, .pem, .txt ones"),
 )
 _STAGE_OPTIONS = ("resource_group", "location", "vm", "vault", "key", "attestation")
+_IDENTITY_OPTIONS = ("identity", "user_identity", "identity_by")
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -46,6 +47,16 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     names = parser.add_argument_group("names", "In Azure these are yours; the sandbox has its own.")
     for option in _STAGE_OPTIONS:
         names.add_argument(f"--{option.replace('_', '-')}", metavar="NAME")
+    identity = parser.add_argument_group("identity", "What step 1 gives the VM, and how step 4 asks for it.")
+    identity.add_argument(
+        "--identity", choices=("system", "user", "both"), help="system-assigned, user-assigned, or both (default: system)"
+    )
+    identity.add_argument("--user-identity", metavar="NAME", help="the user-assigned one, or its resource id; made if new")
+    identity.add_argument(
+        "--identity-by",
+        choices=("client-id", "object-id", "resource-id"),
+        help="how IMDS is asked for the user-assigned one (default: resource-id)",
+    )
     names.add_argument("--subscription", metavar="ID", help="default: AZURE_SUBSCRIPTION_ID")
     names.add_argument("--tenant", metavar="ID", help="default: AZURE_TENANT_ID")
     parser.set_defaults(func=run)
@@ -87,7 +98,8 @@ def _sandbox_ended(error: SkrkitError) -> SkrkitError | None:
 def _stage(arguments: argparse.Namespace) -> Stage:
     from skrkit.provision.stage import Stage
 
-    given = {option: getattr(arguments, option) for option in _STAGE_OPTIONS if getattr(arguments, option)}
+    options = (*_STAGE_OPTIONS, *_IDENTITY_OPTIONS)
+    given = {option: getattr(arguments, option) for option in options if getattr(arguments, option, None)}
     if "key" in given:
         given |= {"ec_key": f"{given['key']}-ec", "platform_key": f"{given['key']}-platform"}
     return Stage(**given)

@@ -36,9 +36,15 @@ def plan_of(stage: Stage, steps: Collection[int]) -> list[str]:
     grant = "an access policy is merged, none lost; with Azure roles nothing is granted, and the command is shown"
     inside = "which must be this machine: write a nonce's digest to its vTPM (NV index 0x01400002)"
     lines = [
-        f"VM {stage.vm} in {stage.resource_group}: switch its system-assigned identity on, if it is off (stays on)",
+        f"VM {stage.vm} in {stage.resource_group}: {_identity_plan(stage)}",
         f"Vault {stage.vault}: add key permission `release` for that identity ({grant})",
         f"Vault {stage.vault}: create exportable HSM keys {keys}, each with a release policy and billed while there",
         f"Inside {stage.vm}, {inside}, attest at {stage.attestation}, release the keys; no key is written anywhere",
     ]
     return lines[3:] if tuple(steps) == (4,) else lines[: max(steps)]
+
+
+def _identity_plan(stage: Stage) -> str:
+    own = "switch its system-assigned identity on, if it is off (stays on)"
+    user = f"assign it the user-assigned identity {stage.user_identity}, which is made if it is not there (stays)"
+    return {"system": own, "user": user}.get(stage.identity, f"{own}; {user}")

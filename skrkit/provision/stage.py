@@ -13,12 +13,24 @@ from skrkit.services.maa import provider_url
 if TYPE_CHECKING:
     from skrkit.cloud import Cloud
 
+IDENTITIES = ("system", "user", "both")
+IDENTITY_IDS = ("client-id", "object-id", "resource-id")
+USER_ASSIGNED = "Microsoft.ManagedIdentity/userAssignedIdentities"
 _VAULT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{2,23}")
+_USER_IDENTITY = re.compile(
+    rf"(/subscriptions/[^/]+/resourceGroups/[^/]+/providers/{USER_ASSIGNED}/)?[A-Za-z0-9][\w-]{{2,127}}",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """The names that the walkthrough works on. `attestation` is the provider's base URL."""
+    """The names that the walkthrough works on. `attestation` is the provider's base URL.
+
+    `identity` is what the VM gets in step 1: an identity of its own ("system"), one that is a resource of its own
+    ("user"), or "both"; access is granted to the user-assigned one where there is one. That is `user_identity`, a name
+    in the resource group or a whole resource id, and programs in the VM ask IMDS for it by its `identity_by`.
+    """
 
     resource_group: str = "skrkit-rg"
     location: str = "westeurope"
@@ -28,6 +40,9 @@ class Stage:
     ec_key: str = "release-me-ec"
     platform_key: str = "release-me-platform"
     attestation: str = "https://sharedweu.weu.attest.azure.net"
+    identity: str = "system"
+    user_identity: str = "skrkit-identity"
+    identity_by: str = "resource-id"
 
     def __post_init__(self) -> None:
         """Refuse what could not be one vault's name or one provider's URL, before anything is made with it."""
@@ -40,10 +55,38 @@ class Stage:
                 found=repr(self.vault),
                 fix="Give the name alone: myvault, not https://myvault.vault.azure.net",
             )
+        self._check_identity()
+
+    def _check_identity(self) -> None:
+        if not _USER_IDENTITY.fullmatch(self.user_identity):
+            raise UsageError(
+                what="user-assigned identity",
+                where="its name",
+                expected="3 to 128 letters, digits, hyphens and underscores, or a whole resource id",
+                found=repr(self.user_identity),
+                fix=f"Give the name alone, or /subscriptions/…/resourceGroups/…/providers/{USER_ASSIGNED}/NAME",
+            )
+        for where, found, known in (
+            ("Stage.identity", self.identity, IDENTITIES),
+            ("Stage.identity_by", self.identity_by, IDENTITY_IDS),
+        ):
+            if found not in known:
+                raise UsageError(
+                    what="identity of the VM",
+                    where=where,
+                    expected=" or ".join(known),
+                    found=repr(found),
+                    fix=f'Stage({where.rpartition(".")[2]}="{known[0]}")',
+                )
 
     def vm_id(self, cloud: Cloud) -> str:
         """Return the VM's resource id."""
         return self._id(cloud, "Microsoft.Compute/virtualMachines", self.vm)
+
+    def user_identity_id(self, cloud: Cloud) -> str:
+        """Return the user-assigned identity's resource id."""
+        given = self.user_identity
+        return given if given.startswith("/") else self._id(cloud, USER_ASSIGNED, given)
 
     def vault_id(self, cloud: Cloud) -> str:
         """Return the vault's resource id."""

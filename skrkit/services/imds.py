@@ -1,4 +1,7 @@
-"""The Instance Metadata Service, from inside a VM: THIM's certificates. Identity tokens are azure-identity's job."""
+"""The Instance Metadata Service, from inside a VM: THIM's certificates, the instance, an identity's token.
+
+Clients of other services get their tokens by azure-identity; `fetch_token` is for who looks at IMDS itself.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from skrkit.wire import Json
 
 THIM_PATH = "/metadata/THIM/amd/certification"  # takes no api-version
+TOKEN_API = "2018-02-01"  # noqa: S105 - an api-version
 
 
 def fetch_thim_certificates(cloud: Cloud) -> dict[str, str]:
@@ -36,6 +40,21 @@ def fetch_instance(cloud: Cloud) -> dict[str, Json]:
     with azure_call("IMDS instance"):
         body = send_request(cloud, "GET", url, headers={"Metadata": "true"}, link_local=True)
     return json_object(body, what="IMDS instance", where=f"GET {url}")
+
+
+def fetch_token(cloud: Cloud, resource: str) -> str:
+    """Return an access token for `resource` as IMDS gives it to the cloud's chosen identity: a secret.
+
+    Raises `ServiceError` when IMDS refuses or does not answer, `ParseError` for an answer without a token.
+    """
+    from urllib.parse import urlencode
+
+    asked = {"api-version": TOKEN_API, "resource": resource, **(cloud.identity.query() if cloud.identity else {})}
+    url = f"{cloud.endpoints.imds}/metadata/identity/oauth2/token"
+    with azure_call("access token of the VM"):
+        body = send_request(cloud, "GET", f"{url}?{urlencode(asked)}", headers={"Metadata": "true"}, link_local=True)
+    answer = json_object(body, what="IMDS token", where=f"GET {url}")
+    return str(member(answer, "access_token", str, what="IMDS token"))
 
 
 def check_machine(cloud: Cloud, *, vm: str, resource_group: str) -> None:

@@ -298,7 +298,7 @@ def test_an_interruption_leaves_the_terminal_clean(home: Path) -> None:
 def test_the_state_of_an_interrupted_walk_serves_the_next(home: Path) -> None:
     done = skrkit(home, "walkthrough", "--json")
     assert done.returncode == 0
-    assert len(json.loads(done.stdout)["artefacts"]) == 40
+    assert len(json.loads(done.stdout)["artefacts"]) == 41
 
 
 def test_what_an_sdk_logs_is_not_said_beside_the_error(home: Path) -> None:

@@ -47,7 +47,7 @@ def policies(cloud: Cloud, stage: Stage) -> list[Any]:
 def test_an_identity_is_switched_on_once_and_named_by_its_object_id(cloud: Cloud) -> None:
     first, second = identity.enable(cloud, STAGE), identity.enable(cloud, STAGE)
     assert first.object_id == second.object_id
-    assert [made.name for made in first.artefacts] == ["vm-before", "vm-after", "identity-object-id"]
+    assert [made.name for made in first.artefacts] == ["vm-before", "vm-after", "identities", "identity-object-id"]
     assert second.artefacts[0].title == "The VM before: its identity is on already"
 
 

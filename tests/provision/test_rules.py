@@ -6,14 +6,16 @@ from typing import Any
 
 import pytest
 
+from skrkit.cloud import Cloud, IdentityChoice
 from skrkit.errors import UsageError
 from skrkit.provision.access import check_premium, preflight
-from skrkit.provision.identity import check_confidential, principal_of, with_system_assigned
+from skrkit.provision.identity import check_confidential, choice_of, identity_update, known_choice
 from skrkit.provision.plan import plan_of
 from skrkit.provision.stage import Stage
+from skrkit.services.identities import default_of, identities_of
 
 OID = "33333333-3333-4333-8333-333333333333"
-USER = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u"
+USER = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/user-1"
 
 
 def vault(*permissions: str, oid: str = OID, **properties: Any) -> dict[str, Any]:
@@ -22,27 +24,102 @@ def vault(*permissions: str, oid: str = OID, **properties: Any) -> dict[str, Any
     return {"name": "v", "properties": {"sku": sku, "accessPolicies": [policy], **properties}}
 
 
+SYSTEM = {"type": "SystemAssigned", "principalId": OID, "tenantId": "t"}
+OF_USER = {"type": "UserAssigned", "userAssignedIdentities": {USER: {"principalId": "p", "clientId": "c"}}}
+BOTH = SYSTEM | OF_USER | {"type": "SystemAssigned, UserAssigned"}
+OTHER = USER[:-1] + "other"
+
+
 @pytest.mark.parametrize(
-    ("before", "after"),
+    ("identity", "own", "user", "update"),
     [
-        ({}, {"type": "SystemAssigned"}),
-        ({"identity": None}, {"type": "SystemAssigned"}),
-        (
-            {"identity": {"type": "UserAssigned", "userAssignedIdentities": {USER: {"principalId": "p"}}}},
-            {"type": "SystemAssigned, UserAssigned", "userAssignedIdentities": {USER: {}}},
-        ),
+        (None, True, "", {"type": "SystemAssigned"}),
+        (SYSTEM, True, "", None),
+        (OF_USER, True, "", {"type": "SystemAssigned, UserAssigned", "userAssignedIdentities": {USER: {}}}),
+        (BOTH, True, USER, None),
+        (None, False, USER, {"type": "UserAssigned", "userAssignedIdentities": {USER: {}}}),
+        (OF_USER, False, USER.upper(), None),
+        (OF_USER, False, OTHER, {"type": "UserAssigned", "userAssignedIdentities": {USER: {}, OTHER: {}}}),
+        (SYSTEM, False, USER, {"type": "SystemAssigned, UserAssigned", "userAssignedIdentities": {USER: {}}}),
+        (None, True, USER, {"type": "SystemAssigned, UserAssigned", "userAssignedIdentities": {USER: {}}}),
+        (OF_USER, True, USER, {"type": "SystemAssigned, UserAssigned", "userAssignedIdentities": {USER: {}}}),
     ],
 )
-def test_a_system_assigned_identity_takes_no_other_away(before: dict[str, Any], after: dict[str, Any]) -> None:
-    assert with_system_assigned(before) == after
+def test_an_identity_takes_no_other_away(identity: Any, own: bool, user: str, update: Any) -> None:
+    assert identity_update({"identity": identity}, own=own, user=user) == update
 
 
-def test_only_the_system_assigned_identity_is_the_vm_s_own() -> None:
-    assert (
-        principal_of({"identity": {"type": "UserAssigned", "userAssignedIdentities": {USER: {"principalId": "p"}}}})
-        == ""
+def test_the_identities_in_a_vm_s_resource() -> None:
+    own, user = identities_of({"id": "/vm", "identity": BOTH})
+    assert (own.kind, own.object_id, own.client_id, own.resource_id) == ("system-assigned", OID, "", "/vm")
+    assert (user.kind, user.object_id, user.client_id, user.resource_id) == ("user-assigned", "p", "c", USER)
+    assert identities_of({"identity": OF_USER}) == (user,)
+    for nothing in ({}, {"identity": None}, {"identity": {"type": "None"}}, {"identity": 7}):
+        assert identities_of(nothing) == ()
+    dead = {"type": "UserAssigned", "userAssignedIdentities": {USER: None}}
+    assert [each.object_id for each in identities_of({"identity": dead})] == [""]
+
+
+def test_which_identity_imds_takes_by_itself() -> None:
+    own, user = identities_of({"id": "/vm", "identity": BOTH})
+    assert default_of((own, user)) is own
+    assert default_of((user,)) is user
+    assert default_of((user, user)) is None
+    assert default_of(()) is None
+
+
+@pytest.mark.parametrize(
+    ("by", "query"),
+    [
+        ("client-id", {"client_id": "c"}),
+        ("object-id", {"object_id": "p"}),
+        ("resource-id", {"msi_res_id": USER}),
+    ],
+)
+def test_a_choice_names_one_identity_alone(by: str, query: dict[str, str]) -> None:
+    own, user = identities_of({"id": "/vm", "identity": BOTH})
+    choice = choice_of(by, user)
+    assert choice.query() == query
+    assert (user.named_by(choice), own.named_by(choice)) == (True, False)
+
+
+@pytest.mark.parametrize("ids", [{}, {"client_id": "a", "object_id": "b"}, {"resource_id": ""}])
+def test_a_choice_of_none_or_of_two_is_refused(ids: dict[str, str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        IdentityChoice(**ids)
+    assert caught.value.expected == "one of client_id, object_id and resource_id"
+    assert caught.value.found == (", ".join(ids) if len(ids) > 1 else "none of them")
+
+
+def test_inside_the_vm_only_the_resource_id_is_known() -> None:
+    cloud = Cloud.azure(subscription="s")
+    expected = IdentityChoice(
+        resource_id="/subscriptions/s/resourceGroups/skrkit-rg/providers/Microsoft.ManagedIdentity/"
+        "userAssignedIdentities/skrkit-identity"
     )
-    assert principal_of({"identity": {"type": "SystemAssigned", "principalId": OID}}) == OID
+    assert known_choice(cloud, Stage()) is None
+    assert known_choice(cloud, Stage(identity="both")) == expected
+    assert known_choice(cloud, Stage(identity="user", user_identity=USER)) == IdentityChoice(resource_id=USER)
+    with pytest.raises(UsageError) as caught:
+        known_choice(cloud, Stage(identity="user", identity_by="client-id"))
+    assert caught.value.fix == "--identity-by resource-id"
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "expected"),
+    [
+        ("identity", "none", "system or user or both"),
+        ("identity_by", "client_id", "client-id or object-id or resource-id"),
+        ("user_identity", "ab", "3 to 128 letters"),
+        ("user_identity", "a/b", "3 to 128 letters"),
+        ("user_identity", "/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/vvv", "3 to 128"),
+    ],
+)
+def test_what_cannot_be_an_identity_is_refused(member: str, value: str, expected: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Stage(**{member: value})
+    assert expected in caught.value.expected
+    assert caught.value.found == repr(value)
 
 
 @pytest.mark.parametrize(
@@ -118,3 +195,11 @@ def test_the_plan_of_step_4_alone_promises_nothing_else() -> None:
     assert "NV index 0x01400002" in line  # what it writes
     assert len(plan_of(Stage(), (1, 2, 3, 4))) == 4
     assert len(plan_of(Stage(), (2,))) == 2
+
+
+def test_the_plan_says_which_identity_the_vm_gets() -> None:
+    said = {kind: plan_of(Stage(identity=kind, user_identity="mine"), (1,))[0] for kind in ("system", "user", "both")}
+    assert "switch its system-assigned identity on" in said["system"]
+    assert "assign it the user-assigned identity mine, which is made if it is not there" in said["user"]
+    assert "system-assigned" not in said["user"]
+    assert all(words in said["both"] for words in ("system-assigned identity on", "user-assigned identity mine"))

@@ -82,6 +82,8 @@ def case_of_text(data: bytes) -> Case:
     """
     if len(data) > MAX_CASE_BYTES:
         raise _no_case(f"at most {MAX_CASE_BYTES} bytes", f"{len(data)} bytes")
+    if data.startswith(b"PK\x03\x04"):
+        raise _no_case("one case", "a zip archive: for a bundle, skrkit bundle replay FILE")
     text = _text(data).strip()
     if not text:
         raise _no_case("an answer of a service, an error, or a case", "nothing")

@@ -156,6 +156,18 @@ CAUSES = (
         source=sources.KEY_VAULT_NETWORK,
     ),
     Cause(
+        id="access.operator-role",
+        leg=Leg.ACCESS,
+        title="Who prepares the release may not change this resource",
+        symptom="403 AuthorizationFailed: The client '…' with object id '…' does not have authorization to perform "
+        "action '…' over scope '…'",
+        why="Steps 1 to 3 change the VM, the vault and the key through Resource Manager, and the signed-in account has "
+        "no role for it there.",
+        fix="Have an owner assign a role that covers the action at that scope, or sign in as another account.",
+        command="az role assignment list --assignee {object_id} --all --output table",
+        source="learn.microsoft.com/azure/role-based-access-control/troubleshooting",
+    ),
+    Cause(
         id="access.arm-replaced",
         leg=Leg.ACCESS,
         title="A deployment has replaced all access policies",

@@ -31,7 +31,7 @@ _BY_SERVICE = {
     "tpm": ("machine", "network"),
     "imds": ("identity", "network"),
     "entra": ("identity", "network"),
-    "arm": ("network",),
+    "arm": ("network", "machine", "access"),
     "kds": ("network",),
     "maa": ("network", "evidence"),
     "vault": ("network", "access_token", "access", "key", "verdict"),

@@ -29,6 +29,8 @@ def recognise(reading: Reading) -> Iterator[Finding]:
         yield _firewall(reading)
     elif refusal.inner == "ForbiddenByConnection" or re.search(_PRIVATE, words):
         yield _connection(reading)
+    elif refusal.code == "AuthorizationFailed":
+        yield _said(reading, "access.operator-role", "a role that covers the action at this scope")
     elif "security domain" in words.lower() and refusal.service == "hsm":
         yield _said(reading, "access.hsm-not-activated", "an activated Managed HSM")
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from skrkit.cli.main import main
 from skrkit.cloud import Cloud
 from skrkit.diagnosis.case import Case
+from skrkit.diagnosis.explain import explain
 from skrkit.doctor.gather import gather_case
+from skrkit.errors import UsageError
 from skrkit.provision.stage import Stage
 from skrkit.sandbox.faults import client
 
@@ -43,3 +46,32 @@ def run(command: str) -> int:
     program, *arguments = shlex.split(command)
     assert program == "skrkit"
     return main(arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What was named first while these faults were on; empty where the release went through, or nothing was found."""
+
+    faults: tuple[str, ...]
+    cause: str
+    refusal: str
+
+    @property
+    def right(self) -> bool:
+        """Whether it is one of them."""
+        return self.cause in self.faults
+
+    def __str__(self) -> str:
+        return f"{' + '.join(self.faults)}: {self.cause or 'nothing'} ({self.refusal or 'nothing refused'})"
+
+
+def named_first(home: Path, sets: Iterable[tuple[str, ...]]) -> Iterator[Named]:
+    """Return what is named first for each set of faults; one whose second finds nothing to change is left out."""
+    for faults in sets:
+        try:
+            with switched_on(home, *faults):
+                explanation = explain(gathered(home))
+        except UsageError:  # such as a mistake in the policy of a key that is not there
+            continue
+        first = explanation.findings[0].cause.id if explanation.findings else ""
+        yield Named(faults, first, explanation.refusal)

@@ -309,6 +309,26 @@ def test_key_vault_is_understood(status: int, answer: Json, cause: str, certaint
         ),
         (400, body("PolicyParsingError", "line 3, column 14"), MAA, "evidence.maa-policy-syntax"),
         (404, None, "https://kdsintf.amd.com/vcek/v1/Milan/00", ""),
+        (
+            403,
+            body(
+                "AuthorizationFailed",
+                "The client 'x' with object id 'y' does not have authorization to perform action "
+                "'Microsoft.KeyVault/vaults/accessPolicies/write' over scope '/subscriptions/s' or it is invalid.",
+            ),
+            "https://management.azure.com/subscriptions/s/x",
+            "access.operator-role",
+        ),
+        (
+            409,
+            body(
+                "OperationNotAllowed",
+                "Operation could not be completed as it results in exceeding approved standardDCASv5 Family Cores "
+                "quota.",
+            ),
+            "https://management.azure.com/subscriptions/s/x",
+            "machine.quota",
+        ),
         (429, None, "https://kdsintf.amd.com/vcek/v1/Milan/00", "network.kds"),
         (407, "<html>Proxy Authentication Required</html>", RELEASE, "network.proxied"),
         (404, "<html>no</html>", f"{VAULT}/keys/payroll//release", "network.double-slash"),

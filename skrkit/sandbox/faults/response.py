@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from skrkit.encoding import b64url, b64url_bytes
-from skrkit.sandbox import keygen
+from skrkit.sandbox import chance, keygen
 from skrkit.sandbox.faults.fault import Fault
 from skrkit.sandbox.faults.network import foreign_authority
 from skrkit.sandbox.faults.token import key_of
@@ -83,7 +83,7 @@ FAULTS: tuple[Fault, ...] = (
 class GoingOut:
     """What a release is made of: the private key, the key it is wrapped for, how, and who signs the response."""
 
-    private: PrivateKey = field(repr=False)
+    private: PrivateKey | bytes = field(repr=False)
     kek: rsa.RSAPublicKey
     enc: str
     signer: Signer
@@ -104,8 +104,10 @@ def changed(world: World, going_out: GoingOut) -> GoingOut:
     return going_out
 
 
-def _substitute(world: World, private: PrivateKey) -> PrivateKey:
+def _substitute(world: World, private: PrivateKey | bytes) -> PrivateKey | bytes:
     """Return another key of the same kind and size."""
+    if isinstance(private, bytes):
+        return chance.token_bytes("fault/substitute", len(private))
     if isinstance(private, rsa.RSAPrivateKey):
         return keygen.rsa_key("fault/substitute", private.key_size)
     return keygen.ec_key("fault/substitute", private.curve)

@@ -10,6 +10,13 @@ from skrkit.sandbox.vault.call import EXPORTABLE_FROM, HSM_PLATFORM_FROM, Call, 
 FULL_RETENTION_DAYS = 90
 
 
+def in_order(value: Any) -> Any:
+    """Return a JSON value with the members of its objects in order of name, as a Managed HSM writes them."""
+    if isinstance(value, dict):
+        return {name: in_order(value[name]) for name in sorted(value)}
+    return [in_order(each) for each in value] if isinstance(value, list) else value
+
+
 def recovery_level(vault: VaultResource) -> str:
     """Return the vault's recovery level: "Customized" below 90 days, "+Purgeable" without purge protection."""
     level = "Recoverable" if vault.retention_days == FULL_RETENTION_DAYS else "CustomizedRecoverable"
@@ -29,7 +36,7 @@ def attributes(call: Call, named: Document, version: Document) -> dict[str, Any]
     shown |= {"recoveryLevel": recovery_level(call.vault), "recoverableDays": call.vault.retention_days}
     if at_least(call.api_version, EXPORTABLE_FROM):
         shown["exportable"] = named["exportable"]
-    if at_least(call.api_version, HSM_PLATFORM_FROM):
+    if at_least(call.api_version, HSM_PLATFORM_FROM) and not call.vault.is_hsm:
         shown["hsmPlatform"] = "2" if version["kty"].endswith("-HSM") else "0"
     return shown
 

@@ -1,4 +1,4 @@
-"""One request to a vault as its handlers see it: which vault, who calls, path, body."""
+"""One request to a vault, or a Managed HSM, as its handlers see it: which one, who calls, path, body."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def at_least(api_version: str, wanted: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VaultResource:
-    """A vault as its ARM resource says it is, read anew at every request: a grant works at once."""
+    """A vault as its ARM resource says it is, read anew at every request: a grant works at once.
+
+    A Managed HSM is one too, as far as its keys go: `HsmResource` says where it differs.
+    """
 
     body: Document
 
@@ -57,6 +60,26 @@ class VaultResource:
     def url(self) -> str:
         """The base URL, without a slash at the end: what key ids begin with."""
         return f"https://{self.name}.vault.azure.net"
+
+    @property
+    def is_hsm(self) -> bool:
+        """Whether this is a Managed HSM, which writes bundles, policies and releases in a way of its own."""
+        return False
+
+    @property
+    def key_space(self) -> str:
+        """What its keys are kept under: a vault and a Managed HSM may have one name."""
+        return self.name
+
+    @property
+    def backup_key(self) -> bytes:
+        """The AES key of its keys' backups, or nothing where it shares the sandbox's."""
+        return b""
+
+    @property
+    def host(self) -> str:
+        """The host name of its data plane."""
+        return self.url.removeprefix("https://")
 
     @property
     def premium(self) -> bool:
@@ -103,7 +126,7 @@ class Call:
     @property
     def keys(self) -> Keys:
         """The vault's keys."""
-        return Keys(store=self.world.store, vault=self.vault.name)
+        return Keys(store=self.world.store, vault=self.vault.key_space)
 
     @property
     def name(self) -> str:

@@ -19,9 +19,9 @@ from skrkit.encoding import b64url, b64url_bytes
 from skrkit.errors import ParseError
 from skrkit.sandbox import keygen
 from skrkit.sandbox.store import Document
-from skrkit.sandbox.vault import bundle, errors
+from skrkit.sandbox.vault import bundle, errors, symmetric
 from skrkit.sandbox.vault.call import Call
-from skrkit.sandbox.vault.material import PrivateKey, private_key
+from skrkit.sandbox.vault.material import PrivateKey, private_key, secret_bytes
 from skrkit.sandbox.web import AzureError
 
 Operation = Literal["encrypt", "decrypt", "wrapKey", "unwrapKey", "sign", "verify", "release"]
@@ -69,9 +69,9 @@ def _algorithm(call: Call) -> str:
     return value
 
 
-def _result(call: Call, named: Document, version: Document, value: bytes) -> Response:
+def _result(call: Call, named: Document, version: Document, value: bytes, **more: bytes) -> Response:
     kid = bundle.key_id(call.vault, named["name"], version["version"])
-    return JSONResponse({"kid": kid, "value": b64url(value)})
+    return JSONResponse({"kid": kid, "value": b64url(value)} | {name: b64url(each) for name, each in more.items()})
 
 
 def _unsupported(algorithm: str, kty: str) -> AzureError:
@@ -97,6 +97,9 @@ def _padding(algorithm: str, kty: str) -> padding.AsymmetricPadding:
 def _encrypt(call: Call, operation: Operation) -> Response:
     named, version = usable(call, operation)
     algorithm, value = _algorithm(call), _operand(call, "value")
+    if version["kty"] == "oct-HSM":
+        members = symmetric.encrypt(call.body, algorithm, secret_bytes(version["pem"]), value)
+        return _result(call, named, version, **members)
     key = private_key(version["pem"])
     if not isinstance(key, rsa.RSAPrivateKey):
         raise _unsupported(algorithm, version["kty"])
@@ -111,6 +114,8 @@ def _encrypt(call: Call, operation: Operation) -> Response:
 def _decrypt(call: Call, operation: Operation) -> Response:
     named, version = usable(call, operation)
     algorithm, value = _algorithm(call), _operand(call, "value")
+    if version["kty"] == "oct-HSM":
+        return _result(call, named, version, symmetric.decrypt(call.body, algorithm, secret_bytes(version["pem"]), value))
     key = private_key(version["pem"])
     if not isinstance(key, rsa.RSAPrivateKey):
         raise _unsupported(algorithm, version["kty"])

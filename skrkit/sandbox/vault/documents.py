@@ -1,7 +1,7 @@
 """Keys in the store: one document a key name, one a version, one a deleted key. Ids compare without case.
 
 `vault-key-name/<vault>/<name>` has what belongs to the name: current version, exportable, policy.
-`vault-key/<vault>/<name>/<version>` has the public key, attributes, and the private key as PKCS#8 PEM.
+`vault-key/<vault>/<name>/<version>` has the public key, attributes, and the private key as PEM.
 `vault-deleted-key/<vault>/<name>` takes the name document's place while the key is deleted; versions stay.
 """
 
@@ -30,7 +30,7 @@ def purge_all(store: Store, vault: str) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """The keys of one vault. `vault` is its name in lower case."""
+    """The keys of one vault or Managed HSM. `vault` is its key space: in lower case, a vault's name."""
 
     store: Store
     vault: str

@@ -17,9 +17,10 @@ from skrkit.sandbox.faults import network
 from skrkit.sandbox.faults import response as faults
 from skrkit.sandbox.store import Document
 from skrkit.sandbox.vault import bundle, errors
+from skrkit.sandbox.vault.bundle import in_order
 from skrkit.sandbox.vault.call import EXPORTABLE_FROM, Call, at_least
 from skrkit.sandbox.vault.crypto import usable
-from skrkit.sandbox.vault.material import private_key
+from skrkit.sandbox.vault.material import released_material
 from skrkit.sandbox.vault.signing import signer
 from skrkit.sandbox.vault.wrapping import DEFAULT_ENC, OAEP_HASH, key_hsm, wrapped
 
@@ -48,7 +49,8 @@ def release_key(call: Call) -> Response:
     5. 403 the token is not one that an authority of the policy vouches for. 6. 403 its claims do not meet the policy.
     7. 403 it names no RSA key to wrap with.
     """
-    network.check_throttle(call.world)
+    if not call.vault.is_hsm:  # which has no limit of that kind
+        network.check_throttle(call.world)
     if not at_least(call.api_version, EXPORTABLE_FROM):
         raise errors.bad_parameter(f"Release is supported from API version '{EXPORTABLE_FROM}' on.")
     named, version = usable(call, "release")  # (1) (2)
@@ -59,11 +61,14 @@ def release_key(call: Call) -> Response:
     token = _verified(call.world, policy, target)  # (5)
     _evaluate(policy, token)  # (6)
     kek = _wrapping_key(token.claims)  # (7)
-    going_out = faults.GoingOut(private=private_key(version["pem"]), kek=kek.key, enc=enc, signer=signer(call.world))
+    going_out = faults.GoingOut(
+        private=released_material(version), kek=kek.key, enc=enc, signer=signer(call.world, call.vault)
+    )
     going_out = faults.changed(call.world, going_out)
     enc = going_out.enc
     ciphertext = faults.changed_ciphertext(call.world, wrapped(going_out.private, going_out.kek, enc))
-    payload = _payload(call, named, version, enc=enc, nonce=nonce, key_hsm=key_hsm(ciphertext, kid=kek.kid, enc=enc))
+    wrapped_key = key_hsm(ciphertext, kid=kek.kid, enc=enc, in_order=call.vault.is_hsm)
+    payload = _payload(call, named, version, enc=enc, nonce=nonce, key_hsm=wrapped_key)
     signed = going_out.signer.sign(faults.changed_payload(call.world, payload))
     return JSONResponse({"value": faults.changed_signature(call.world, signed)})
 
@@ -172,6 +177,7 @@ def _payload(
 ) -> dict[str, Any]:
     """Return the payload as a vault writes it: `request.kid` as called, no `contentType` in the policy.
 
+    A Managed HSM has `contentType` there, a `kty` without -HSM (for EC and oct inferred), and members in order of name.
     `nonce` stands in `request` when one was sent (inferred: no recording has one).
     """
     request: dict[str, Any] = {"api-version": call.api_version, "enc": enc}
@@ -186,4 +192,9 @@ def _payload(
         key["tags"] = version["tags"]
     policy = named["release_policy"]
     key["release_policy"] = {"data": policy["data"], "immutable": policy["immutable"]}
-    return {"request": request, "response": {"key": key}}
+    payload: dict[str, Any] = {"request": request, "response": {"key": key}}
+    if call.vault.is_hsm:
+        key["key"]["kty"] = version["kty"].removesuffix("-HSM")
+        key["release_policy"]["contentType"] = policy["contentType"]
+        payload = in_order(payload)
+    return payload

@@ -40,12 +40,18 @@ def check_exportable(call: Call, *, exportable: bool, hsm: bool, policy: Policy 
         raise errors.skr(1005)  # a malformed policy without exportable is dropped in silence, as one user reported
 
 
-def stored_policy(given: Policy) -> Policy:
-    """Return a policy as the vault keeps it: rewritten `data`, `contentType`, `immutable`. Raises 400 AKV.SKR.1013."""
+def stored_policy(given: Policy, *, in_hsm: bool = False) -> Policy:
+    """Return a policy as the vault keeps it: rewritten `data`, `contentType`, `immutable`. Raises 400 AKV.SKR.1013.
+
+    A Managed HSM (`in_hsm`) sorts the members by name, leaves booleans as they are, and asks for a `version`.
+    """
     document = _parsed(given)
     if document is None:
+        if in_hsm and _lacks_version(given):
+            raise errors.bad_parameter("Key Release Policy: missing 'version' property")
         raise errors.skr(1013)
-    text = json.dumps(_texts(document), separators=(",", ":"), ensure_ascii=False)
+    rewritten = document if in_hsm else _texts(document)
+    text = json.dumps(rewritten, separators=(",", ":"), ensure_ascii=False, sort_keys=in_hsm)
     return {
         "contentType": given.get("contentType") or CONTENT_TYPE,
         "data": b64url(text.encode()),
@@ -53,13 +59,13 @@ def stored_policy(given: Policy) -> Policy:
     }
 
 
-def changed_policy(before: Policy | None, given: Policy) -> Policy:
+def changed_policy(before: Policy | None, given: Policy, *, in_hsm: bool = False) -> Policy:
     """Return what an update makes of a key's policy. Raises 400 for a key without one, and for an immutable one."""
     if before is None:
         raise errors.skr(1005)
     if before["immutable"]:
         raise errors.skr(1020)
-    return stored_policy(given)
+    return stored_policy(given, in_hsm=in_hsm)
 
 
 def _parsed(given: Policy) -> dict[str, Any] | None:
@@ -74,6 +80,15 @@ def _parsed(given: Policy) -> dict[str, Any] | None:
         return parse_policy(raw).fields()
     except (ParseError, PolicyError):
         return None
+
+
+def _lacks_version(given: Policy) -> bool:
+    """Return whether a policy is JSON whose only known fault may be that it has no `version`."""
+    try:
+        document = json.loads(b64url_bytes(str(given["data"]), what="release policy data", where="/release_policy/data"))
+    except (ParseError, ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and "version" not in document
 
 
 def _texts(value: Any) -> Any:

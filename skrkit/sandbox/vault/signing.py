@@ -24,6 +24,7 @@ from skrkit.encoding import b64url
 from skrkit.sandbox import keygen
 
 if TYPE_CHECKING:
+    from skrkit.sandbox.vault.call import VaultResource
     from skrkit.sandbox.world import World
 
 KIND, KEY = "vault-signing", "release"
@@ -48,16 +49,22 @@ class Signer:
         return f"{covered}.{b64url(signature)}"
 
 
-def signer(world: World) -> Signer:
-    """Return the sandbox's signer: made on first use, kept in the store, renewed a day before it expires."""
+def signer(world: World, vault: VaultResource) -> Signer:
+    """Return the signer of all vaults, or of one Managed HSM, which has a certificate for its own name.
+
+    It is made on first use, kept in the store, renewed a day before it expires.
+    """
+    place = vault.key_space if vault.is_hsm else KEY
+    names = (f"*.{vault.host}", vault.host) if vault.is_hsm else NAMES
     with _lock:
-        known = world.cache.get("vault-signer")
+        known = world.cache.get(f"signer {place}")
         if isinstance(known, Signer) and _fresh(known, world):
             return known
-        made = _stored(world)
+        made = _stored(world, place)
         if made is None or not _fresh(made, world):
-            made = _issued(world)
-        world.cache["vault-signer"] = made
+            made = _issued(world, place, names)
+        made = Signer(key=made.key, chain=made.chain, header=_hsm_header(made.header)) if vault.is_hsm else made
+        world.cache[f"signer {place}"] = made
         return made
 
 
@@ -65,8 +72,8 @@ def _fresh(known: Signer, world: World) -> bool:
     return known.chain[0].not_valid_after_utc - RENEW_BEFORE > world.now() >= known.chain[0].not_valid_before_utc
 
 
-def _stored(world: World) -> Signer | None:
-    document = world.store.get(KIND, KEY)
+def _stored(world: World, place: str) -> Signer | None:
+    document = world.store.get(KIND, place)
     if document is None:
         return None
     key = load_pem_private_key(document["key"].encode("ascii"), None, unsafe_skip_rsa_key_validation=True)
@@ -74,14 +81,14 @@ def _stored(world: World) -> Signer | None:
     return signer_of(key, tuple(x509.load_pem_x509_certificates(document["chain"].encode("ascii"))))
 
 
-def _issued(world: World) -> Signer:
+def _issued(world: World, place: str, names: tuple[str, ...]) -> Signer:
     key = keygen.rsa_key("release/key", 2048)
-    issued = world.tls.issue(NAMES[0], list(NAMES), key=key, now=world.now())
+    issued = world.tls.issue(names[0], list(names), key=key, now=world.now())
     document = {
         "key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii"),
         "chain": b"".join(certificate.public_bytes(Encoding.PEM) for certificate in issued.chain).decode("ascii"),
     }
-    world.store.put(KIND, KEY, document)
+    world.store.put(KIND, place, document)
     return signer_of(key, tuple(issued.chain))
 
 
@@ -98,3 +105,9 @@ def signer_of(key: rsa.RSAPrivateKey, chain: tuple[x509.Certificate, ...]) -> Si
         "x5c": [base64.b64encode(der).decode("ascii") for der in ders],
     }
     return Signer(key=key, chain=chain, header=header)
+
+
+def _hsm_header(header: dict[str, Any]) -> dict[str, Any]:
+    """Return the header as a Managed HSM writes it: no `x5t` and no `typ`, its `kid` is the leaf's SHA-256."""
+    written = {name: header[name] for name in ("alg", "x5c", "x5t#S256")}
+    return dict(sorted((written | {"kid": header["x5t#S256"]}).items()))

@@ -92,7 +92,7 @@ FIGURES = (
     ),
     Figure(
         name="pairs",
-        text="pairs of faults, of a hundred, of which it names neither first",
+        text="pairs of faults, of a hundred, whose first it does not name first",
         bound=10,
         held=Held.MEASURED,
         unit=Unit.FAILURES,

@@ -16,6 +16,7 @@ from skrkit.doctor.gather import gather_case
 from skrkit.errors import UsageError
 from skrkit.provision.stage import Stage
 from skrkit.sandbox.faults import client
+from tests.diagnosis.order import right_of
 
 STAGE = Stage()
 
@@ -58,8 +59,8 @@ class Named:
 
     @property
     def right(self) -> bool:
-        """Whether it is one of them."""
-        return self.cause in self.faults
+        """Whether it is the one that a release meets first, or one of those that the same answer shows."""
+        return self.cause in right_of(self.faults)
 
     def __str__(self) -> str:
         return f"{' + '.join(self.faults)}: {self.cause or 'nothing'} ({self.refusal or 'nothing refused'})"

@@ -51,9 +51,11 @@ def enable(cloud: Cloud, stage: Stage, *, show: Show | None = None) -> Identity:
     with azure_call(f"identity of VM {stage.vm}"), arm.compute(cloud) as compute:
         before = compute.virtual_machines.get(stage.resource_group, stage.vm).as_dict()
         check_confidential(before)
-        wanted = identity_update(before, own=own, user=user)
+        assigned, new = _user_identity(cloud, user, str(before.get("location") or stage.location))
+        wanted = identity_update(before, own=own, user=user, principal=str(assigned.get("principalId") or ""))
         _show_before(made, before, known=wanted is None)
-        tenant = _user_identity(cloud, user, str(before.get("location") or stage.location), made) if user else ""
+        if user:
+            _show_user_identity(made, user, assigned, new=new)
         if wanted is not None:
             update = VirtualMachineUpdate({"identity": wanted})
             compute.virtual_machines.begin_update(stage.resource_group, stage.vm, update).result()
@@ -61,7 +63,7 @@ def enable(cloud: Cloud, stage: Stage, *, show: Show | None = None) -> Identity:
     _show_after(made, after, user=bool(user))
     found = identities_of(after)
     acting = _acting(found, stage, user)
-    tenant = tenant or str((after.get("identity") or {}).get("tenantId") or cloud.tenant)
+    tenant = str(assigned.get("tenantId") or (after.get("identity") or {}).get("tenantId") or cloud.tenant)
     choice = choice_of(stage.identity_by, acting) if user else None
     _show_identities(made, found, acting, choice)
     ids: dict[str, Json] = {"principalId": acting.object_id, "tenantId": tenant}
@@ -109,33 +111,33 @@ def _show_after(made: Collector, vm: dict[str, Any], *, user: bool) -> None:
     )
 
 
-def _user_identity(cloud: Cloud, identity_id: str, location: str, made: Collector) -> str:
-    """Return the tenant of the user-assigned identity, which is made where the VM is if it is not there yet."""
+def _user_identity(cloud: Cloud, identity_id: str, location: str) -> tuple[dict[str, Any], bool]:
+    """Return the properties of the user-assigned identity, and whether it was made now; nothing of no identity."""
     from azure.core.exceptions import ResourceNotFoundError
     from azure.mgmt.resource.resources.models import GenericResource
 
     from skrkit.services import arm
 
+    if not identity_id:
+        return {}, False
     with arm.resource_groups(cloud) as client:
         try:
-            found = client.resources.get_by_id(identity_id, api_version=USER_ASSIGNED_API)
-            new = False
+            found, new = client.resources.get_by_id(identity_id, api_version=USER_ASSIGNED_API), False
         except ResourceNotFoundError:
             body = GenericResource(location=location)
-            found = client.resources.begin_create_or_update_by_id(
-                identity_id, body, api_version=USER_ASSIGNED_API
-            ).result()
-            new = True
-    identity: dict[str, Any] = found.as_dict()
+            making = client.resources.begin_create_or_update_by_id(identity_id, body, api_version=USER_ASSIGNED_API)
+            found, new = making.result(), True
+    return found.as_dict().get("properties") or {}, new
+
+
+def _show_user_identity(made: Collector, identity_id: str, properties: dict[str, Any], *, new: bool) -> None:
     made.add(
         "user-identity",
         "The user-assigned identity: made now" if new else "The user-assigned identity: there already",
-        identity,
+        {"id": identity_id, "properties": properties},
         proves="An identity can be a resource of its own: it has its object id before any VM has it, and keeps it.",
         next="Its resource id goes into the VM's resource; its object id can be granted access beforehand.",
-        points_at=("properties",),
     )
-    return str((identity.get("properties") or {}).get("tenantId") or "")
 
 
 def _acting(found: tuple[VmIdentity, ...], stage: Stage, user: str) -> VmIdentity:
@@ -215,19 +217,21 @@ def check_confidential(vm: dict[str, Any]) -> None:
         )
 
 
-def identity_update(vm: dict[str, Any], *, own: bool, user: str = "") -> dict[str, Any] | None:
+def identity_update(vm: dict[str, Any], *, own: bool, user: str = "", principal: str = "") -> dict[str, Any] | None:
     """Return the `identity` to send so that a VM has what is wanted and keeps what it has, or None if it has it.
 
-    `own` asks for the system-assigned identity, `user` for the user-assigned one of that resource id.
+    `own` asks for the system-assigned identity, `user` for the user-assigned one of that resource id. `principal` is
+    its object id: the VM may still have that of a deleted identity of the same name, which no service knows any more.
     "SystemAssigned" alone would take every user-assigned identity away.
     """
     had = identities_of(vm)
     others = [each.resource_id for each in had if each.kind == "user-assigned"]
     has_own = len(others) < len(had)
-    named = {name.lower() for name in others}
-    if (has_own or not own) and (not user or user.lower() in named):
+    same = [each for each in had if user and each.kind == "user-assigned" and each.resource_id.lower() == user.lower()]
+    alive = any(not principal or each.object_id.lower() == principal.lower() for each in same)
+    if (has_own or not own) and (not user or alive):
         return None
-    assigned = [*others, *([user] if user and user.lower() not in named else [])]
+    assigned = [*others, *([user] if user and not same else [])]
     if not assigned:
         return {"type": "SystemAssigned"}
     kinds = "SystemAssigned, UserAssigned" if own or has_own else "UserAssigned"

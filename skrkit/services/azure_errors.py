@@ -140,6 +140,11 @@ def response_facts(error: HttpResponseError) -> tuple[int, str, str]:
     """Return HTTP status, the service's error code (inner code first where it says more) and its message."""
     status = int(error.status_code or 0)
     detail = error.error
+    if isinstance(body := _body(error), dict) and isinstance(
+        flat := body.get("error"), str
+    ):  # IMDS's shape, and OAuth's
+        description = str(body.get("error_description") or "")
+        return status, flat if description else "", first_line(description or flat)
     if detail is None:
         return status, "", first_line(error.message)
     inner = getattr(detail, "innererror", None) or {}

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from azure.identity import CredentialUnavailableError, ManagedIdentityCredential
 from azure.mgmt.keyvault.models import VaultCreateOrUpdateParameters
 
-from skrkit.cloud import Cloud
-from skrkit.errors import UsageError
+from skrkit.cloud import Cloud, IdentityChoice
+from skrkit.errors import ServiceError, UsageError
 from skrkit.policy.templates import cvm_policy
 from skrkit.provision import access, identity, key
-from skrkit.provision.stage import Stage, vault_body
+from skrkit.provision.stage import Stage, set_stage, vault_body
 from skrkit.services import arm
+from skrkit.services.identities import ask_imds, list_identities
+from skrkit.token.decode import decode_jwt
 from tests.sandbox.running import staged
 
 OID = "33333333-3333-4333-8333-333333333333"
@@ -107,3 +111,103 @@ def test_a_token_is_asked_of_imds_and_is_not_shown(cloud: Cloud) -> None:
     assert "169.254.169.254/metadata/identity/oauth2/token" in str(request.body["request"]["line"])
     assert "eyJ" not in str(request.to_json())
     assert token.saved is None
+
+
+# --- user-assigned identities
+
+
+def user_stage(name: str, **more: str) -> Stage:
+    """A VM of its own, so that no other test's identities are on it."""
+    return Stage(vm=f"cvm-{name}", user_identity=f"identity-{name}", **{"identity": "user"} | more)
+
+
+def names_of(made: identity.Identity) -> list[str]:
+    return [each.name for each in made.artefacts]
+
+
+def test_a_user_assigned_identity_is_made_once_and_assigned_once(cloud: Cloud) -> None:
+    stage = user_stage("once")
+    set_stage(cloud, stage)
+    first, second = identity.enable(cloud, stage), identity.enable(cloud, stage)
+    expected = ["vm-before", "user-identity", "vm-after", "identities", "identity-object-id"]
+    assert names_of(first) == names_of(second) == expected
+    assert first.artefacts[0].title == "The VM before: no identity"
+    assert first.artefacts[1].title == "The user-assigned identity: made now"
+    assert second.artefacts[0].title == "The VM before: its identity is on already"
+    assert second.artefacts[1].title == "The user-assigned identity: there already"
+    assert first.object_id == second.object_id
+    assert first.tenant_id == cloud.tenant
+    assert first.choice == IdentityChoice(resource_id=stage.user_identity_id(cloud))
+    (only,) = first.all
+    assert list_identities(cloud, stage.vm_id(cloud)) == (only,)
+    assert (only.kind, only.object_id) == ("user-assigned", first.object_id)
+    asked = ask_imds(cloud.enter(stage.vm))  # the only one: IMDS takes it by itself
+    assert replace(asked, resource_id=only.resource_id) == only
+    assert asked.named_by(IdentityChoice(resource_id=only.resource_id))
+
+
+@pytest.mark.parametrize("by", ["client-id", "object-id", "resource-id"])
+def test_with_both_each_id_chooses_the_one_that_was_granted(cloud: Cloud, by: str) -> None:
+    stage = user_stage("both", identity="both", identity_by=by)
+    set_stage(cloud, stage)
+    made = identity.enable(cloud, stage)
+    own, user = made.all
+    assert (own.kind, user.kind, made.object_id) == ("system-assigned", "user-assigned", user.object_id)
+    inside = cloud.enter(stage.vm, identity=made.choice)
+    assert ask_imds(inside).object_id == user.object_id
+    assert ask_imds(cloud.enter(stage.vm)).object_id == own.object_id
+    request, token = identity.request_token(inside)
+    assert isinstance(request.body, dict)
+    assert isinstance(token.body, dict)
+    assert isinstance(token.body["claims"], dict)
+    assert token.body["claims"]["oid"] == user.object_id
+    assert made.choice is not None
+    (parameter,) = made.choice.query()
+    assert f"&{parameter}=" in str(request.body["request"])
+    rows = next(each.body for each in made.artefacts if each.name == "identities")
+    assert isinstance(rows, list)
+    assert [(row["imds_default"], row["acts_in_step_4"]) for row in rows if isinstance(row, dict)] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_azure_identity_alone_names_one_of_several(cloud: Cloud) -> None:
+    first, second = user_stage("several"), replace(user_stage("several"), user_identity="identity-other")
+    set_stage(cloud, first)
+    identity.enable(cloud, first)
+    made = identity.enable(cloud, second)
+    assert made.artefacts[0].title == "The VM before: an identity, and not this one"
+    inside = cloud.enter(first.vm)
+    options = inside.client_options()
+
+    def oid(**chosen: Any) -> str:
+        token = ManagedIdentityCredential(**chosen, **options).get_token("https://vault.azure.net/.default").token
+        return str(decode_jwt(token).claims["oid"])
+
+    for each in made.all:
+        assert oid(client_id=each.client_id) == each.object_id
+        assert oid(identity_config={"client_id": each.client_id}) == each.object_id
+        assert oid(identity_config={"object_id": each.object_id}) == each.object_id
+        assert oid(identity_config={"resource_id": each.resource_id}) == each.object_id
+    with pytest.raises(CredentialUnavailableError, match="Multiple user assigned identities exist, please specify"):
+        oid()
+    with pytest.raises(CredentialUnavailableError, match=r"\(invalid_request\) Identity not found"):
+        oid(client_id="00000000-0000-4000-8000-000000000000")
+    with pytest.raises(ServiceError, match="Multiple user assigned identities exist") as caught:
+        ask_imds(inside)
+    assert (caught.value.status, caught.value.what) == (400, "access token of the VM")
+    assert "client_id, object_id or msi_res_id" in caught.value.fix
+
+
+def test_an_identity_that_was_deleted_is_made_and_assigned_anew(cloud: Cloud) -> None:
+    stage = user_stage("anew")
+    set_stage(cloud, stage)
+    before = identity.enable(cloud, stage)
+    with arm.resource_groups(cloud) as client:
+        client.resources.begin_delete_by_id(stage.user_identity_id(cloud), api_version="2024-11-30").result()
+    with pytest.raises(ServiceError, match="Identity not found"):
+        ask_imds(cloud.enter(stage.vm, identity=before.choice))
+    after = identity.enable(cloud, stage)
+    assert after.object_id != before.object_id
+    assert ask_imds(cloud.enter(stage.vm, identity=after.choice)).object_id == after.object_id

@@ -49,6 +49,13 @@ def test_an_identity_takes_no_other_away(identity: Any, own: bool, user: str, up
     assert identity_update({"identity": identity}, own=own, user=user) == update
 
 
+def test_an_identity_made_anew_is_assigned_again() -> None:
+    vm = {"identity": OF_USER}
+    again = {"type": "UserAssigned", "userAssignedIdentities": {USER: {}}}
+    assert identity_update(vm, own=False, user=USER, principal="P") is None
+    assert identity_update(vm, own=False, user=USER, principal="q") == again
+
+
 def test_the_identities_in_a_vm_s_resource() -> None:
     own, user = identities_of({"id": "/vm", "identity": BOTH})
     assert (own.kind, own.object_id, own.client_id, own.resource_id) == ("system-assigned", OID, "", "/vm")

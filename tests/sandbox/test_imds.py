@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 
+import jwt
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -179,6 +181,106 @@ def test_a_vm_without_an_identity_gets_no_token(world: World) -> None:
         answer = get(world, f"{TOKEN}&resource={VAULT}")
         assert answer.json() == {"error": "invalid_request", "error_description": "Identity not found"}
         assert answer.status == 400
+
+
+IDENTITIES = "/subscriptions/s-1/resourceGroups/RG/providers/Microsoft.ManagedIdentity/userAssignedIdentities"
+USERS = {
+    f"{IDENTITIES}/{name}": {"principalId": f"0d000000-0000-4000-8000-00000000000{number}", "clientId": f"app-{number}"}
+    for number, name in ((2, "two"), (3, "three"))
+}
+TWO, THREE = USERS
+SEVERAL = (
+    "Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token "
+    "request"
+)
+
+
+def give(world: World, *, own: bool, users: tuple[str, ...] = ()) -> None:
+    """Give the VM its own identity or none, and these user-assigned ones."""
+    identity: dict[str, Any] = {
+        "type": "of no matter here",
+        "userAssignedIdentities": {each: USERS[each] for each in users},
+    }
+    world.store.put("arm", RESOURCE_ID.lower(), VM | {"identity": identity | ({"principalId": OID} if own else {})})
+    for resource_id in users:
+        oid, appid = USERS[resource_id]["principalId"], USERS[resource_id]["clientId"]
+        world.store.put("principal", oid, {"oid": oid, "appid": appid, "tid": world.tenant, "mirid": resource_id})
+
+
+def asked(world: World, selector: str = "") -> str:
+    """The object id that a token is for, or the refusal: status, error and description in one text."""
+    answer = get(world, f"{TOKEN}&resource={VAULT}{selector}")
+    said = answer.json()
+    if answer.status != 200:
+        assert set(said) == {"error", "error_description"}
+        return f"{answer.status} {said['error']}: {said['error_description']}"
+    claims = jwt.decode(said["access_token"], options={"verify_signature": False})
+    assert (said["client_id"], claims["sub"]) == (claims["appid"], claims["oid"])
+    return str(claims["oid"])
+
+
+NOT_FOUND = "400 invalid_request: Identity not found"
+
+
+@pytest.mark.parametrize(
+    ("own", "users", "expected"),
+    [
+        (True, (), OID),
+        (True, (TWO,), OID),
+        (True, (TWO, THREE), OID),
+        (False, (TWO,), USERS[TWO]["principalId"]),
+        (False, (TWO, THREE), f"400 invalid_request: {SEVERAL}"),
+        (False, (), NOT_FOUND),
+    ],
+)
+def test_which_identity_a_request_without_a_name_gets(
+    world: World, own: bool, users: tuple[str, ...], expected: str
+) -> None:
+    give(world, own=own, users=users)
+    assert asked(world) == expected
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_each_id_of_an_identity_names_it(world: World, own: bool) -> None:
+    give(world, own=own, users=(TWO, THREE))
+    for resource_id, ids in USERS.items():
+        oid = ids["principalId"]
+        named = [
+            f"client_id={ids['clientId'].upper()}",
+            *(f"{name}={oid}" for name in ("object_id", "principal_id")),
+            *(f"{name}={quote(resource_id.lower())}" for name in ("msi_res_id", "mi_res_id")),
+        ]
+        assert {asked(world, f"&{each}") for each in named} == {oid}
+    expected = OID if own else NOT_FOUND
+    assert {asked(world, f"&{each}") for each in ("client_id=app-1", f"object_id={OID}")} == {expected}
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        "client_id=app-9",
+        f"client_id={USERS[TWO]['principalId']}",  # an object id in the place of a client id
+        "object_id=app-2",
+        f"msi_res_id={IDENTITIES}/four",
+        "mi_res_id=two",
+        "client_id=",
+        f"client_id=app-2&object_id={USERS[THREE]['principalId']}",  # two that do not agree
+    ],
+)
+def test_a_name_that_no_identity_of_the_vm_has(world: World, selector: str) -> None:
+    give(world, own=True, users=(TWO, THREE))
+    assert asked(world, f"&{selector}") == NOT_FOUND
+
+
+def test_an_identity_that_was_deleted_is_not_found_and_still_counts(world: World) -> None:
+    give(world, own=False, users=(TWO, THREE))
+    world.store.delete("principal", USERS[TWO]["principalId"])
+    assert asked(world, "&client_id=app-2") == NOT_FOUND
+    assert asked(world) == f"400 invalid_request: {SEVERAL}"
+    assert asked(world, "&client_id=app-3") == USERS[THREE]["principalId"]
+    give(world, own=False, users=(TWO,))
+    world.store.delete("principal", USERS[TWO]["principalId"])
+    assert asked(world) == NOT_FOUND
 
 
 def leaves(value: Any) -> Iterator[Any]:

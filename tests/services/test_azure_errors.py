@@ -67,6 +67,24 @@ def test_a_server_error_carries_its_request_id() -> None:
     assert error.fix.endswith("Request id: 1234-5678")
 
 
+@pytest.mark.parametrize(
+    ("body", "found", "code"),
+    [
+        (
+            {"error": "invalid_request", "error_description": "Identity not found"},
+            "HTTP 400 invalid_request: Identity not found",
+            "invalid_request",
+        ),
+        ({"error": "Bad request: . X"}, "HTTP 400 : Bad request: . X", ""),
+        ({"error": 7}, "HTTP 400 : Operation returned an invalid status 'Bad Request'", ""),
+    ],
+)
+def test_the_flat_shape_of_imds_is_read(body: dict[str, Any], found: str, code: str) -> None:
+    with answering(400, json.dumps(body).encode()) as server:
+        error = failed("GET", f"{server.url}/metadata/x")
+    assert (error.found, error.code) == (found, code)
+
+
 def test_the_inner_code_says_more() -> None:
     body = {"error": {"code": "Forbidden", "message": "No.", "innererror": {"code": "AccessDenied"}}}
     with answering(403, json.dumps(body).encode()) as server:
@@ -112,7 +130,10 @@ def refused(status: int, message: str) -> SkrkitError:
     [
         ("Target environment attestation does not meet key release policy requirements.", "clause by clause"),
         ("Target environment attestation statement cannot be verified.", "attest again"),
-        ("The user does not have keys release permission on key vault 'v'.", "Add release to the identity's key permissions"),
+        (
+            "The user does not have keys release permission on key vault 'v'.",
+            "Add release to the identity's key permissions",
+        ),
         ("Operation release is not allowed on a disabled key.", "Enable the version"),
         ("Something else.", "skrkit explain --live"),
     ],

@@ -46,17 +46,17 @@ def _cannot_verify(reading: Reading) -> Iterator[Finding]:
 
 
 def _does_not_meet(reading: Reading) -> Iterator[Finding]:
-    """Return the reason in the machine, where its evidence shows one, and then what the policy says to the claims."""
+    """Return what the policy says no to, and the reason in the machine, where its evidence shows one.
+
+    The machine comes first where the clause is about the compliance status, which Azure Attestation leaves out for a
+    machine that is not in order; what else a policy asks is met or not for its own reason.
+    """
     from skrkit.diagnosis.explain_evidence import rollback, shown_by_evidence
     from skrkit.diagnosis.explain_policy import shown_by_policy
 
-    asked = [finding for finding in shown_by_policy(reading) if finding.cause.id == "policy.debug"]
-    yield from asked  # a policy that asks for just what the evidence shows is met or not for its own reason
-    yield from shown_by_evidence(reading)
-    decision = reading.decision
-    failing = (
-        [] if decision is None else [leaf.claim for leaf in decision.leaves() if not leaf.holds and not leaf.present]
-    )
-    if any(claim.endswith(_COMPLIANCE) for claim in failing):
-        yield from rollback(reading, "proved")
-    yield from shown_by_policy(reading)
+    machine, policy = list(shown_by_evidence(reading)), list(shown_by_policy(reading))
+    leaves = reading.decision.leaves() if reading.decision is not None else ()
+    lacks_status = any(not leaf.present and leaf.claim.endswith(_COMPLIANCE) for leaf in leaves)
+    if lacks_status:
+        machine += rollback(reading, "proved")
+    yield from (*machine, *policy) if lacks_status or reading.decision is None else (*policy, *machine)

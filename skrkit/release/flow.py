@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from skrkit.token.jwks import Jwks
     from skrkit.wire import Json
 
+ABOUT_ATTESTATION = "Target environment attestation"  # how Key Vault begins when it is about the token or its claims
 EPHEMERAL_KID = "TpmEphemeralEncryptionKey"
 _NOT_FOR_THIS_KEY = ("TPM_RC_FAILURE", "TPM_RC_VALUE")
 """What TPMs answer to a ciphertext whose padding does not hold. Others give random bytes: those the next check names."""
@@ -172,6 +173,8 @@ def request_release(
     try:
         body = vault.release(terms.key, terms.version, request)  # (6)
     except ReleaseRefused as refused:
+        if ABOUT_ATTESTATION not in refused.found:  # a permission, a disabled key: the policy has no part in it
+            raise
         raise explained(refused, decision) from refused
     verified = verify_release(
         parse_release_response(body),

@@ -395,7 +395,8 @@ def _refused() -> ReleaseRefused:
         what="release of key k",
         where=f"POST https://{HOST}/keys/k/release",
         expected="the key",
-        found="HTTP 403 Forbidden/AccessDenied: not met",
+        found="HTTP 403 Forbidden/AccessDenied: Target environment attestation does not meet key release policy "
+        "requirements.",
         fix="Compare.",
         source="Key Vault: release",
     )
@@ -439,6 +440,13 @@ def test_a_refusal_that_the_policy_does_not_explain_says_that_too(vm: Attester, 
     with pytest.raises(ReleaseRefused) as caught:
         request_release(Vault(vm, refuses=_refused()), good.token, terms())
     assert "Locally the policy holds" in caught.value.fix
+
+
+def test_a_refusal_for_another_reason_is_not_explained_by_the_policy(vm: Attester, good: Attested) -> None:
+    disabled = replace(_refused(), found="HTTP 403 Forbidden/KeyDisabled: Operation release is not allowed.")
+    with pytest.raises(ReleaseRefused) as caught:
+        request_release(Vault(vm, refuses=disabled), good.token, terms())
+    assert caught.value.fix == "Compare."
 
 
 def test_the_artefacts_of_a_release_hold_neither_key_nor_token(vm: Attester) -> None:

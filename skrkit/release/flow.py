@@ -56,10 +56,10 @@ if TYPE_CHECKING:
     from skrkit.token.jwks import Jwks
     from skrkit.wire import Json
 
-ABOUT_ATTESTATION = "Target environment attestation"  # Key Vault begins so what is about the token or its claims
+ABOUT_ATTESTATION = "Target environment attestation"  # how Key Vault begins what is about the token
 EPHEMERAL_KID = "TpmEphemeralEncryptionKey"
 _NOT_FOR_THIS_KEY = ("TPM_RC_FAILURE", "TPM_RC_VALUE")
-"""What TPMs answer to a ciphertext whose padding does not hold. Others give random bytes: those the next check names."""
+"""What TPMs answer to a ciphertext whose padding does not hold. Others give random bytes, which the next check names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 ABOUT_ATTESTATION = "Target environment attestation"  # how Key Vault begins what is about the token
 EPHEMERAL_KID = "TpmEphemeralEncryptionKey"
 _NOT_FOR_THIS_KEY = ("TPM_RC_FAILURE", "TPM_RC_VALUE")
-"""What TPMs answer to a ciphertext whose padding does not hold. Others give random bytes, which the next check names."""
+"""What TPMs answer to a ciphertext whose padding does not hold. Others give noise, which the next check names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -290,10 +289,9 @@ def _token(world: World, tenant: str, form: Mapping[str, str], *, v2: bool) -> R
     if form["grant_type"] != "client_credentials":
         message = f"The app requested an unsupported grant type '{form['grant_type']}'."
         raise _refused(400, "unsupported_grant_type", 70003, message)
-    _check_client(world, form)
+    principal = _client(world, form)
     resource = _resource(form, world.tenant)
-    operator = Principal(oid=world.setting("operator_oid"), appid=world.setting("client_id"), tid=world.tenant)
-    token = issue_token(world, principal=operator, resource=resource, lifetime_s=SERVICE_PRINCIPAL_LIFETIME_S)
+    token = issue_token(world, principal=principal, resource=resource, lifetime_s=SERVICE_PRINCIPAL_LIFETIME_S)
     lifetime: int | str = SERVICE_PRINCIPAL_LIFETIME_S if v2 else str(SERVICE_PRINCIPAL_LIFETIME_S)
     members = {"token_type": "Bearer", "expires_in": lifetime, "ext_expires_in": lifetime, "access_token": token}
     if not v2:  # the v1 endpoint writes numbers as texts, and says more
@@ -302,9 +300,13 @@ def _token(world: World, tenant: str, form: Mapping[str, str], *, v2: bool) -> R
     return JSONResponse(members, headers=_NO_STORE)
 
 
-def _check_client(world: World, form: Mapping[str, str]) -> None:
+def _client(world: World, form: Mapping[str, str]) -> Principal:
+    """Return who a client id and its secret sign in as. Raises `AzureError` for either that is wrong."""
+    from skrkit.sandbox.applications import is_secret_of, principal_of
+
     client_id = form["client_id"]
-    if client_id.lower() != world.setting("client_id"):
+    principal = principal_of(world, client_id)
+    if principal is None:
         raise _refused(
             400,
             "unauthorized_client",
@@ -314,7 +316,7 @@ def _check_client(world: World, form: Mapping[str, str]) -> None:
     if "client_secret" not in form:
         message = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'."
         raise _refused(401, "invalid_client", 7000218, message)
-    if not hmac.compare_digest(form.get("client_secret", "").encode(), world.setting("client_secret").encode()):
+    if not is_secret_of(world, client_id, form["client_secret"]):
         raise _refused(
             401,
             "invalid_client",
@@ -322,6 +324,7 @@ def _check_client(world: World, form: Mapping[str, str]) -> None:
             "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, "
             f"not the client secret ID, for a secret added to app '{client_id}'.",
         )
+    return principal
 
 
 def _resource(form: Mapping[str, str], tenant: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import threading
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -13,8 +13,20 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from skrkit.sandbox import chance
-from skrkit.sandbox.arm import access_policies, errors, groups, keys, machines, operations, user_assigned, vaults
+from skrkit.sandbox.arm import (
+    access_policies,
+    authorisation,
+    errors,
+    groups,
+    keys,
+    machines,
+    operations,
+    role_assignments,
+    user_assigned,
+    vaults,
+)
 from skrkit.sandbox.arm.call import VAULT_TYPE, VM_TYPE, Call, Handler, arm_lock
+from skrkit.sandbox.roles.assignment import ensure_owner
 from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, new_request_id
 
 if TYPE_CHECKING:
@@ -29,21 +41,23 @@ _KV_LOCATION = _SUB + "/providers/Microsoft.KeyVault/locations/{location}"
 _VMS = _GROUP + "/providers/Microsoft.Compute/virtualMachines"
 _VM = _VMS + "/{vm}"
 
-# method, path (case does not matter), the action that a role must allow, handler
+_GROUP_ACTION = "Microsoft.Resources/subscriptions/resourceGroups"
+# method, path (case does not matter, `{scope}` is any number of segments), the action that a role must allow there
+# (with members of the path; none where the handler itself shows to each caller what is theirs), handler
 ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
-    ("GET", "/subscriptions", "Microsoft.Resources/subscriptions/read", groups.list_subscriptions),
-    ("GET", _SUB, "Microsoft.Resources/subscriptions/read", groups.get_subscription),
-    ("GET", _SUB + "/resources", "Microsoft.Resources/subscriptions/resources/read", groups.list_resources),
-    ("GET", _SUB + "/resourceGroups", f"{groups.GROUP_TYPE}/read", groups.list_groups),
-    ("PUT", _GROUP, f"{groups.GROUP_TYPE}/write", groups.put_group),
-    ("GET", _GROUP, f"{groups.GROUP_TYPE}/read", groups.get_group),
-    ("HEAD", _GROUP, f"{groups.GROUP_TYPE}/read", groups.head_group),
-    ("DELETE", _GROUP, f"{groups.GROUP_TYPE}/delete", groups.delete_group),
-    ("GET", _GROUP + "/resources", f"{groups.GROUP_TYPE}/resources/read", groups.list_resources),
-    ("POST", _SUB + "/providers/{namespace}/register", "register/action", groups.register_provider),
+    ("GET", "/subscriptions", "", groups.list_subscriptions),
+    ("GET", _SUB, "", groups.get_subscription),
+    ("GET", _SUB + "/resources", "", groups.list_resources),
+    ("GET", _SUB + "/resourceGroups", "", groups.list_groups),
+    ("PUT", _GROUP, f"{_GROUP_ACTION}/write", groups.put_group),
+    ("GET", _GROUP, f"{_GROUP_ACTION}/read", groups.get_group),
+    ("HEAD", _GROUP, f"{_GROUP_ACTION}/read", groups.head_group),
+    ("DELETE", _GROUP, f"{_GROUP_ACTION}/delete", groups.delete_group),
+    ("GET", _GROUP + "/resources", "", groups.list_resources),
+    ("POST", _SUB + "/providers/{namespace}/register", "{namespace}/register/action", groups.register_provider),
     ("GET", _SUB + "/providers/{namespace}", "Microsoft.Resources/providers/read", groups.register_provider),
     ("GET", _SUB + "/providers/{provider}/locations/{location}/operations/{operation}",
-     "Microsoft.Resources/operations/read", operations.get_operation),
+     "", operations.get_operation),  # its name is known to who began it
     ("PUT", _VAULT, f"{VAULT_TYPE}/write", vaults.put_vault),
     ("PATCH", _VAULT, f"{VAULT_TYPE}/write", vaults.patch_vault),
     ("GET", _VAULT, f"{VAULT_TYPE}/read", vaults.get_vault),
@@ -72,6 +86,7 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", _VMS, f"{VM_TYPE}/read", machines.list_vms),
     ("GET", _SUB + "/providers/Microsoft.Compute/virtualMachines", f"{VM_TYPE}/read", machines.list_vms),
     *user_assigned.ROUTES,
+    *role_assignments.ROUTES,
 )  # fmt: skip
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?\Z")
 METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
@@ -79,23 +94,22 @@ METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
 
 def app(world: World) -> Starlette:
     """Return the ASGI app of Resource Manager."""
-    lock = arm_lock(world)
-    table = [(method, _pattern(path), action, handler) for method, path, action, handler in ROUTES]
+    ensure_owner(world)
 
     async def endpoint(request: Request) -> Response:
         try:
             raw = await body_bytes(request)
         except AzureError as refusal:
             return refusal.response()
-        return await run_in_threadpool(_finished, world, lock, table, request, raw)
+        return await run_in_threadpool(_finished, world, request, raw)
 
     routes = [Route("/{path:path}", endpoint, methods=METHODS)]
     return Starlette(routes=routes, exception_handlers={AzureError: azure_error})
 
 
-def _finished(world: World, lock: threading.RLock, table: list[Any], request: Request, raw: bytes) -> Response:
+def _finished(world: World, request: Request, raw: bytes) -> Response:
     try:
-        response = _answer(world, lock, table, request, raw)
+        response = _answer(world, request, raw)
     except AzureError as refusal:
         response = refusal.response()
     response.headers.update(_headers(request))
@@ -103,10 +117,11 @@ def _finished(world: World, lock: threading.RLock, table: list[Any], request: Re
 
 
 def _pattern(path: str) -> re.Pattern[str]:
+    path = path.replace("{scope}", "(?P<scope>.*)")
     return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path), re.IGNORECASE)
 
 
-def _answer(world: World, lock: threading.RLock, table: list[Any], request: Request, raw: bytes) -> Response:
+def _answer(world: World, request: Request, raw: bytes) -> Response:
     path = "/" + "/".join(part for part in request.url.path.split("/") if part)
     caller = _authenticated(world, request.headers.get("authorization"))
     api_version = request.query_params.get("api-version", "")
@@ -114,24 +129,48 @@ def _answer(world: World, lock: threading.RLock, table: list[Any], request: Requ
         raise errors.missing_api_version()
     if not _API_VERSION.match(api_version):
         raise errors.invalid_api_version(api_version)
-    action, handler, names = _route(table, request.method, path)
-    subscription = names.get("subscription")
-    if subscription is not None and subscription.lower() != world.subscription:
-        raise errors.no_subscription(subscription)
-    if caller.oid != world.setting("operator_oid"):
-        raise errors.unauthorised(caller.oid, action, path)
+    return answered(world, caller, request.method, path, dict(request.query_params), raw)
+
+
+def answered(
+    world: World, caller: Principal, method: str, path: str, query: dict[str, str], raw: bytes = b""
+) -> Response:
+    """Return the answer to a request of a caller who is known, or whom a template deployment acts for.
+
+    `query` has an `api-version`. Raises `AzureError` for a path that is not here, for a caller who may not, and what
+    the handler raises.
+    """
+    action, handler, names = permitted(world, caller, method, path)
     call = Call(
         world=world,
         caller=caller,
-        method=request.method,
+        method=method,
         url_path=path,
-        api_version=api_version,
+        api_version=query["api-version"],
         path=names,
-        query=dict(request.query_params),
+        query=query,
         body=body_object(raw, code="InvalidRequestContent"),
-        lock=lock,
+        lock=arm_lock(world),
     )
+    authorisation.require_linked(call, action)
     return handler(call)
+
+
+def permitted(world: World, caller: Principal, method: str, path: str) -> tuple[str, Handler, dict[str, str]]:
+    """Return the action, the handler and the path's members of a request that the caller may make. Raises as above."""
+    action, handler, names = _route(_table(), method, path)
+    subscription = names.get("subscription")
+    if subscription is not None and subscription.lower() != world.subscription:
+        raise errors.no_subscription(subscription)
+    action = action.format_map(names)
+    if action:
+        authorisation.require(world, caller, action, authorisation.scope_of(method, path))
+    return action, handler, names
+
+
+@cache
+def _table() -> list[tuple[str, re.Pattern[str], str, Handler]]:
+    return [(method, _pattern(path), action, handler) for method, path, action, handler in ROUTES]
 
 
 def _authenticated(world: World, authorization: str | None) -> Principal:

@@ -10,22 +10,32 @@ from skrkit.sandbox.arm import errors, machines, user_assigned, vaults
 from skrkit.sandbox.arm.call import ARM_KIND, VAULT_TYPE, VM_TYPE, Call
 from skrkit.sandbox.arm.identity import IDENTITY_TYPE
 from skrkit.sandbox.arm.operations import finished
+from skrkit.sandbox.roles import assignment
 from skrkit.sandbox.store import Document
 from skrkit.sandbox.web import AzureError
 
 GROUP_TYPE = "Microsoft.Resources/resourceGroups"
-PROVIDERS = ("Microsoft.Compute", "Microsoft.KeyVault", "Microsoft.ManagedIdentity", "Microsoft.Resources")
+PROVIDERS = tuple(
+    f"Microsoft.{name}" for name in ("Authorization", "Compute", "KeyVault", "ManagedIdentity", "Resources")
+)
 _GROUP_NAME = re.compile(r"[-\w.()]{0,89}[-\w()]\Z")
 
 
 def get_subscription(call: Call) -> Response:
-    """Return the one subscription that the sandbox has."""
+    """Return the one subscription that the sandbox has. Raises `AzureError` 403 for who has no role anywhere in it."""
+    if not _reaches(call, call.url_path):
+        raise errors.unauthorised(call.caller.oid, "Microsoft.Resources/subscriptions/read", call.url_path)
     return JSONResponse(_subscription(call))
 
 
 def list_subscriptions(call: Call) -> Response:
-    """Return the list of that one subscription."""
-    return JSONResponse({"value": [_subscription(call)]})
+    """Return the list of that one subscription, empty for who has no role anywhere in it."""
+    mine = _reaches(call, f"/subscriptions/{call.world.subscription}")
+    return JSONResponse({"value": [_subscription(call)] if mine else []})
+
+
+def _reaches(call: Call, scope: str) -> bool:
+    return assignment.reaches(call.world, call.caller.oid, scope)
 
 
 def _subscription(call: Call) -> Document:
@@ -83,9 +93,10 @@ def head_group(call: Call) -> Response:
 
 
 def list_groups(call: Call) -> Response:
-    """Return all groups of the subscription."""
+    """Return the groups of the subscription in which the caller has any role (inferred)."""
     found = call.world.store.list(ARM_KIND, f"/subscriptions/{call.world.subscription}/resourcegroups/".lower())
-    return JSONResponse({"value": [body for _, body in found if body["type"] == GROUP_TYPE]})
+    groups = [body for _, body in found if body["type"] == GROUP_TYPE]
+    return JSONResponse({"value": [body for body in groups if _reaches(call, body["id"])]})
 
 
 def delete_group(call: Call) -> Response:
@@ -100,12 +111,16 @@ def delete_group(call: Call) -> Response:
             elif resource["type"] == IDENTITY_TYPE:
                 user_assigned.remove(call.world, resource)
         call.world.store.delete(ARM_KIND, call.group_id.lower())
+        assignment.remove_within(call.world, call.group_id)
     headers = finished(call, provider="Microsoft.Resources", location=str(group["location"]))
     return Response(status_code=202, headers=headers)
 
 
 def list_resources(call: Call) -> Response:
-    """Return the resources of the group or the subscription; `$filter` may say `resourceType eq '...'`."""
+    """Return the resources of the group or the subscription that the caller may read.
+
+    `$filter` may say `resourceType eq '...'`.
+    """
     wanted = ""
     expression = call.query.get("$filter", "").strip()
     if expression:
@@ -114,7 +129,11 @@ def list_resources(call: Call) -> Response:
             raise errors.not_here(f"the filter {expression!r}: only resourceType eq '...' is understood")
         wanted = match[1]
     shown = ("id", "name", "type", "location", "tags", "identity")
-    resources = call.resources(wanted, group="group" in call.path)
+    resources = [
+        body
+        for body in call.resources(wanted, group="group" in call.path)
+        if assignment.allows(call.world, call.caller.oid, f"{body['type']}/read", body["id"])
+    ]
     return JSONResponse({"value": [{k: body[k] for k in shown if k in body} for body in resources]})
 
 

@@ -14,6 +14,7 @@ from skrkit.sandbox.arm.errors import bad_request
 from skrkit.sandbox.arm.identity import apply_identity, remove_identity, wanted_identity
 from skrkit.sandbox.arm.machine_body import SNP_SIZE, check_machine_body, member
 from skrkit.sandbox.arm.operations import finished, rfc3339
+from skrkit.sandbox.roles import assignment
 from skrkit.sandbox.store import Document
 
 FIXED_AT_CREATION = (
@@ -178,4 +179,5 @@ def remove(call: Call, vm: Document) -> None:
     with call.world.store.transaction():
         remove_identity(call, vm)
         call.world.store.delete(ARM_KIND, str(vm["id"]).lower())
+        assignment.remove_within(call.world, str(vm["id"]))
     call.world.machines.delete(str(vm["id"]))

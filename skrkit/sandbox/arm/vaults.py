@@ -17,6 +17,7 @@ from skrkit.sandbox.arm.access_policies import checked_policies
 from skrkit.sandbox.arm.call import ARM_KIND, VAULT_TYPE, Call
 from skrkit.sandbox.arm.errors import bad_request
 from skrkit.sandbox.arm.operations import finished, rfc3339
+from skrkit.sandbox.roles import assignment
 from skrkit.sandbox.store import Document
 from skrkit.sandbox.web import AzureError
 from skrkit.sandbox.world import World
@@ -192,7 +193,7 @@ def delete_vault(call: Call) -> Response:
 
 
 def remove(call: Call, vault: Document) -> None:
-    """Move a vault to soft delete: its keys stay, its name stays taken."""
+    """Move a vault to soft delete: its keys stay, its name stays taken; role assignments to it are gone for good."""
     now = call.world.now()
     purge = now + timedelta(days=int(vault["properties"]["softDeleteRetentionInDays"]))
     record = {"body": vault, "deleted": now.isoformat(), "purge": purge.isoformat()}
@@ -201,6 +202,7 @@ def remove(call: Call, vault: Document) -> None:
         call.world.store.put(DELETED_VAULT_KIND, name, record)
         call.world.store.delete(ARM_KIND, str(vault["id"]).lower())
         call.world.store.delete(VAULT_NAME_KIND, name)
+        assignment.remove_within(call.world, str(vault["id"]))
 
 
 def deleted_vault(world: World, name: str) -> Document | None:

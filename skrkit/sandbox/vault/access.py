@@ -1,4 +1,4 @@
-"""Who may do what: the challenge, the token, the network, and the vault's access policies."""
+"""Who may do what: the challenge, the token, the network, and the vault's access policies or Azure roles."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from skrkit.sandbox.faults import access_token
 from skrkit.sandbox.faults.access import not_yet
+from skrkit.sandbox.roles.assignment import allows
 from skrkit.sandbox.vault import errors
 from skrkit.sandbox.vault.call import VaultResource
 from skrkit.sandbox.web import AzureError
@@ -94,13 +95,16 @@ def _who(world: World, caller: Principal) -> str:
 
 
 def check_permission(world: World, vault: VaultResource, caller: Principal, permission: str, key: str) -> None:
-    """Raise `AzureError` 403 unless an access policy gives the caller this key permission.
+    """Raise `AzureError` 403 unless an access policy, or in a vault with roles a role, lets the caller do this.
 
-    A vault that uses roles refuses everybody: the sandbox has no role assignments yet.
+    `permission` is the access policy's word for it; a role is looked for at the key, the vault and above.
     """
     who = _who(world, caller)
     if vault.properties.get("enableRbacAuthorization"):
-        raise _refused_by_rbac(vault, who, permission, key)
+        action, scope = data_action(permission), str(vault.body["id"]) + (f"/keys/{key}" if key else "")
+        if not_yet(world, caller, permission) or not allows(world, caller.oid, action, scope, data=True):
+            raise _refused_by_rbac(vault, who, action, scope)
+        return
     for policy in () if not_yet(world, caller, permission) else vault.properties["accessPolicies"]:
         if str(policy["objectId"]).lower() != caller.oid.lower() or policy.get("applicationId"):
             continue  # an applicationId asks for a user through an application, which the sandbox has not
@@ -122,13 +126,16 @@ _RBAC_ACTIONS = {
 }  # fmt: skip
 
 
-def _refused_by_rbac(vault: VaultResource, who: str, permission: str, key: str) -> AzureError:
-    action = _RBAC_ACTIONS.get(permission, f"keys/{permission}/action")
-    resource = str(vault.body["id"]) + (f"/keys/{key}" if key else "")
+def data_action(permission: str) -> str:
+    """Return the data action that a role must have for what access policies call `permission`."""
+    return f"Microsoft.KeyVault/vaults/{_RBAC_ACTIONS.get(permission, f'keys/{permission}/action')}"
+
+
+def _refused_by_rbac(vault: VaultResource, who: str, action: str, scope: str) -> AzureError:
     return errors.forbidden(
         "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role "
         "definitions were changed recently, please observe propagation time.\r\n"
-        f"Caller: {who}\r\nAction: 'Microsoft.KeyVault/vaults/{action}'\r\nResource: '{resource}'\r\n"
+        f"Caller: {who}\r\nAction: '{action}'\r\nResource: '{scope}'\r\n"
         "Assignment: (not found)\r\nDenyAssignmentId: null\r\nDecisionReason: null \r\n"
         f"Vault: {vault.name};location={vault.region}",
         "ForbiddenByRbac",

@@ -53,7 +53,7 @@ def test_audiences(azure: Azure) -> None:
     assert f"from the wrong issuer 'https://sts.windows.net/{SUBSCRIPTION}/'" in message
 
 
-def test_only_the_operator_may(azure: Azure) -> None:
+def test_who_has_no_role_may_not(azure: Azure) -> None:
     path = f"{GROUP}/providers/Microsoft.KeyVault/vaults/v"
     message = (
         f"The client '{STRANGER.oid}' with object id '{STRANGER.oid}' does not have authorization to perform action "

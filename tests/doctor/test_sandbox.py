@@ -15,6 +15,7 @@ from skrkit.doctor.gather import policy_text
 from skrkit.doctor.host import Host
 from skrkit.doctor.visit import Names, Visit
 from skrkit.sandbox.faults.client import switch_off, switch_on
+from skrkit.sandbox.faults.table import all_faults
 from tests.doctor.conftest import STAGE
 
 HOST = Host(system="Linux", architecture="x86_64")
@@ -88,11 +89,10 @@ def test_from_outside_no_vtpm_is_touched(operator: Cloud) -> None:
     assert "machine.kind" not in verdicts(report)
 
 
-# Fault: the check that shows it first.
+# Every fault, and the check that shows it first; those of a release itself need --release.
 SHOWN_BY = {
     "machine.no-nv-index": "machine.kind",
     "machine.tpm-locked": "vtpm.reachable",
-    "machine.clock-skew": "clock.right",
     "evidence.report-stale": "report.fresh",
     "identity.imds-down": "imds.reachable",
     "identity.imds-proxied": "imds.reachable",
@@ -103,11 +103,10 @@ SHOWN_BY = {
     "evidence.vcek-old-tcb": "report.endorsed",
     "evidence.chain-other-line": "report.endorsed",
     "evidence.runtime-claims": "report.endorsed",
-    "evidence.debug-vm": "policy.holds",
-    "policy.debug": "policy.holds",
     "evidence.vmpl": "report.endorsed",
     "evidence.ak-certificate": "ak.certificate",
     "evidence.report-other-vm": "ak.certificate",
+    "evidence.ak-not-in-report": "ak.certificate",
     "evidence.quote-nonce": "quote.holds",
     "evidence.quote-pcrs": "quote.holds",
     "evidence.event-log": "event-log.replays",
@@ -118,36 +117,73 @@ SHOWN_BY = {
     "access-token.wrong-audience": "access-token.fits",
     "access-token.wrong-tenant": "access-token.fits",
     "access-token.expired": "access-token.fits",
-    "access.private-only": "key.attributes",
-    "access.firewall-address": "key.attributes",
     "access.release-missing": "vault.grant",
     "access.stale-object-id": "vault.grant",
     "access.rbac-mode": "vault.grant",
     "network.maa-name": "maa.reachable",
     "network.maa-unreachable": "maa.reachable",
     "network.maa-unavailable": "maa.reachable",
+    "machine.clock-skew": "clock.right",
     "network.maa-throttled": "maa.attests",
     "evidence.dbx-not-validated": "maa.attests",
     "evidence.maa-policy": "maa.attests",
     "token.jku-swap": "maa.attests",
     "token.expired": "maa.attests",
+    "evidence.key-outside-vtpm": "maa.attests",
+    "token.envelope": "maa.attests",
+    "token.not-yet-valid": "maa.attests",
+    "token.algorithm-none": "maa.attests",
+    "token.algorithm-confusion": "maa.attests",
+    "token.other-tenant": "maa.attests",
+    "token.other-authority": "maa.attests",
+    "token.signing-key-rotated": "maa.attests",
+    "token.signature": "maa.attests",
+    "token.replayed": "maa.attests",
+    "token.other-vm": "maa.attests",
+    "token.no-transfer-key": "maa.attests",
+    "token.truncated": "maa.attests",
     "network.vault-name": "vault.reachable",
     "network.vault-unreachable": "vault.reachable",
     "network.vault-tls": "vault.reachable",
     "network.vault-unavailable": "vault.reachable",
+    "access.private-only": "key.attributes",
+    "access.firewall-address": "key.attributes",
     "key.disabled": "key.attributes",
     "key.not-exportable": "key.attributes",
     "key.deleted": "key.attributes",
     "key.not-found": "key.attributes",
+    "access.get-missing": "key.attributes",
+    "evidence.debug-vm": "policy.holds",
+    "policy.debug": "policy.holds",
     "policy.missing-prefix": "policy.holds",
     "policy.boolean-text": "policy.holds",
     "policy.authority-region": "policy.holds",
+    "evidence.firmware-rollback": "policy.holds",
+    "policy.extra-prefix": "policy.holds",
+    "policy.claim-typo": "policy.holds",
+    "policy.letter-case": "policy.holds",
+    "policy.authority-typo": "policy.holds",
+    "policy.compliance-status": "policy.holds",
+    "policy.other-vm": "policy.holds",
+    "policy.launch-measurement": "policy.holds",
+    "policy.firmware-svn": "policy.holds",
+    "policy.host-data": "policy.holds",
+    "policy.operator": "policy.holds",
+    "policy.secure-boot": "policy.holds",
     "access-token.missing": "release.preflight",
     "access-token.unknown-key": "release.preflight",
     "access.not-propagated": "release.preflight",
     "network.vault-throttled": "release.preflight",
+    "key.wrong-version": "release.preflight",
     "response.nonce": "release.done",
     "response.transfer-key": "release.done",
+    "response.signature": "release.done",
+    "response.chain": "release.done",
+    "response.host": "release.done",
+    "response.other-key": "release.done",
+    "response.enc": "release.done",
+    "response.ciphertext": "release.done",
+    "response.key-substituted": "release.done",
 }
 
 
@@ -177,6 +213,10 @@ def test_a_guest_that_can_be_debugged_fails_though_nobody_knows_the_policy(home:
     assert (found["maa.claims"].verdict, found["maa.claims"].cause) == ("warning", "evidence.debug-vm")
     assert (found["report.debug-off"].verdict, report.first_cause) == ("failed", "evidence.debug-vm")
     assert report.exit_code == 4
+
+
+def test_the_doctor_names_every_fault_of_the_sandbox() -> None:
+    assert SHOWN_BY.keys() == {fault.name for fault in all_faults()}
 
 
 def test_every_check_is_seen_to_fail() -> None:

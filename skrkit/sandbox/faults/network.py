@@ -58,11 +58,16 @@ def foreign_authority(world: World) -> TlsAuthority:
 def check_throttle(world: World) -> None:
     """Raise `AzureError` 429 in place of a release. Observed answers of Key Vault have no Retry-After."""
     if world.faulty("network.vault-throttled"):
-        raise AzureError(
-            429,
-            "Throttled",
-            "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached",
-        )
+        raise throttled()
+
+
+def throttled() -> AzureError:
+    """Return the 429 of a vault that was asked too often."""
+    return AzureError(
+        429,
+        "Throttled",
+        "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached",
+    )
 
 
 def check_vault(world: World) -> None:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from skrkit.sandbox.faults import key, network
-from skrkit.sandbox.vault import access, backup, creation, crypto, deletion, errors, reading, release
+from skrkit.sandbox.vault import access, backup, creation, crypto, deletion, errors, reading, release, rotation
 from skrkit.sandbox.vault.call import API_VERSIONS, Call, Handler, VaultResource, find_vault, vault_lock
 from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, host, new_request_id
 
@@ -32,9 +32,11 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", _KEY + "/versions", "list", reading.list_versions),
     ("POST", "/keys/restore", "restore", backup.restore_key),
     ("POST", _KEY + "/create", "create", creation.create_key),
-    ("POST", _KEY + "/rotate", "rotate", creation.rotate_key),
+    ("POST", _KEY + "/rotate", "rotate", rotation.rotate_key),
     ("POST", _KEY + "/backup", "backup", backup.backup_key),
     ("POST", _KEY + "/release", "release", release.release_key),
+    ("GET", _KEY + "/rotationpolicy", "getrotationpolicy", rotation.get_rotation_policy),
+    ("PUT", _KEY + "/rotationpolicy", "setrotationpolicy", rotation.set_rotation_policy),
     ("PUT", _KEY, "import", creation.import_key),
     ("GET", _KEY, "get", reading.get_key),
     ("PATCH", _KEY, "update", creation.update_key),

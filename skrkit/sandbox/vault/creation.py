@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from skrkit.sandbox import chance
 from skrkit.sandbox.store import Document
-from skrkit.sandbox.vault import bundle, errors, material
+from skrkit.sandbox.vault import bundle, errors, material, rotation, throttle
 from skrkit.sandbox.vault.call import Call
 from skrkit.sandbox.vault.material import Material
 from skrkit.sandbox.vault.release_policy import (
@@ -22,6 +22,8 @@ from skrkit.sandbox.vault.release_policy import (
 
 RSA_OPS = ("encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrapKey")
 EC_OPS = ("sign", "verify")
+HSM_RSA_OPS = ("wrapKey", "decrypt", "encrypt", "unwrapKey", "sign", "verify")  # a Managed HSM's order
+OCT_OPS = ("wrapKey", "decrypt", "encrypt", "unwrapKey")  # their order is inferred from that
 OTHER_OPS = ("import", "export")  # in the data plane's enum; no operation of this sandbox asks for them
 MAX_TAGS, MAX_TAG_CHARACTERS = 15, 256
 _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}\Z")
@@ -29,9 +31,10 @@ _NAME = re.compile(r"[0-9a-zA-Z-]{1,127}\Z")
 
 def create_key(call: Call) -> Response:
     """Return the bundle of a new key, or of a new version of a key that is there."""
-    kty = material.key_type(call.body.get("kty"))
+    kty = material.key_type(call.body.get("kty"), in_hsm=call.vault.is_hsm)
     hsm = kty.endswith("-HSM")
     exportable, policy = _checked_for_creation(call, hsm=hsm)
+    throttle.check(call, hsm=hsm)
     fresh = material.generate(kty, call.body)  # outside the lock: RSA-4096 takes seconds
     return JSONResponse(_add_version(call, fresh, exportable, policy))
 
@@ -41,7 +44,7 @@ def import_key(call: Call) -> Response:
     hsm = call.body.get("Hsm", call.body.get("hsm")) is True
     if isinstance(call.body.get("key"), dict) and "key_hsm" in call.body["key"]:
         raise errors.bad_parameter("The sandbox does not import keys that were wrapped for an HSM (key_hsm).")
-    brought = material.imported(call.body.get("key"), hsm=hsm)
+    brought = material.imported(call.body.get("key"), hsm=hsm, in_hsm=call.vault.is_hsm)
     exportable, policy = _checked_for_creation(call, hsm=brought.hsm)
     ops = (call.body.get("key") or {}).get("key_ops")
     return JSONResponse(_add_version(call, brought, exportable, policy, ops=ops))
@@ -63,7 +66,7 @@ def _checked_for_creation(call: Call, *, hsm: bool) -> tuple[bool, Policy | None
     _merged_attributes({}, call.body)
     _tags(call.body.get("tags"))
     if exportable and policy is not None:
-        _first_policy(named, stored_policy(policy))
+        _first_policy(named, stored_policy(policy, in_hsm=call.vault.is_hsm))
     _refuse_deleted(call)
     return exportable, policy
 
@@ -95,7 +98,7 @@ def _add_version(
         "kty": key.kty,
         "jwk": key.jwk,
         "pem": key.pem,
-        "key_ops": _key_ops(key.kty, call.body.get("key_ops", ops)),
+        "key_ops": _key_ops(call, key.kty, call.body.get("key_ops", ops)),
         "created": now,
         "updated": now,
         "tags": _tags(call.body.get("tags")),
@@ -107,15 +110,25 @@ def _add_version(
             raise errors.skr(1003)  # somebody else made the key in the meantime
         kept = named["release_policy"] if named is not None else None
         if exportable and policy is not None:
-            kept = _first_policy(named, stored_policy(policy))
+            kept = _first_policy(named, stored_policy(policy, in_hsm=call.vault.is_hsm))
         name = named["name"] if named is not None else call.name
-        named = {"name": name, "current": version["version"], "exportable": exportable, "release_policy": kept}
+        named = (named or {}) | {
+            "name": name, "current": version["version"], "exportable": exportable, "release_policy": kept,
+        }  # fmt: skip
         call.keys.write(named, version)
     return bundle.key_bundle(call, named, version)
 
 
-def _key_ops(kty: str, given: Any) -> list[str]:
-    suitable = EC_OPS if kty.startswith("EC") else RSA_OPS
+def _suitable_ops(call: Call, kty: str) -> tuple[str, ...]:
+    if kty.startswith("EC"):
+        return EC_OPS
+    if kty == "oct-HSM":
+        return OCT_OPS
+    return HSM_RSA_OPS if call.vault.is_hsm else RSA_OPS
+
+
+def _key_ops(call: Call, kty: str, given: Any) -> list[str]:
+    suitable = _suitable_ops(call, kty)
     if given is None or given == []:
         return list(suitable)
     if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
@@ -171,32 +184,12 @@ def update_key(call: Call) -> Response:
         if policy is not None and call.version:
             raise errors.skr(1016)
         if policy is not None:
-            named["release_policy"] = changed_policy(named["release_policy"], policy)
+            named["release_policy"] = changed_policy(named["release_policy"], policy, in_hsm=call.vault.is_hsm)
         version |= _merged_attributes(version, call.body)
         if call.body.get("key_ops") is not None:
-            version["key_ops"] = _key_ops(version["kty"], call.body["key_ops"])
+            version["key_ops"] = _key_ops(call, version["kty"], call.body["key_ops"])
         if call.body.get("tags") is not None:
             version["tags"] = _tags(call.body["tags"])
         version["updated"] = int(call.world.now().timestamp())
-        call.keys.write(named, version)
-    return JSONResponse(bundle.key_bundle(call, named, version))
-
-
-def rotate_key(call: Call) -> Response:
-    """Return the bundle of a new version of the same type, size, operations and tags; the policy stays the name's."""
-    _, before = call.keys.require(call.name)
-    shape: dict[str, Any] = {"crv": before["jwk"].get("crv")}
-    if "n" in before["jwk"]:
-        shape["key_size"] = material.rsa_bits(before["jwk"])
-    fresh = material.generate(before["kty"], shape)
-    now = int(call.world.now().timestamp())
-    with call.lock:
-        named, before = call.keys.require(call.name)
-        version = before | {
-            "version": chance.token_bytes("key/version", 16).hex(), "jwk": fresh.jwk, "pem": fresh.pem,
-            "created": now, "updated": now,
-            "enabled": True, "nbf": None, "exp": None,
-        }  # fmt: skip
-        named["current"] = version["version"]
         call.keys.write(named, version)
     return JSONResponse(bundle.key_bundle(call, named, version))

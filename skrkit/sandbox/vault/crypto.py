@@ -19,7 +19,7 @@ from skrkit.encoding import b64url, b64url_bytes
 from skrkit.errors import ParseError
 from skrkit.sandbox import keygen
 from skrkit.sandbox.store import Document
-from skrkit.sandbox.vault import bundle, errors, symmetric
+from skrkit.sandbox.vault import bundle, errors, rotation, symmetric
 from skrkit.sandbox.vault.call import Call
 from skrkit.sandbox.vault.material import PrivateKey, private_key, secret_bytes
 from skrkit.sandbox.web import AzureError
@@ -38,7 +38,7 @@ _EC_ALGORITHMS: dict[str, tuple[type[ec.EllipticCurve], hashes.HashAlgorithm]] =
 
 def usable(call: Call, operation: Operation) -> tuple[Document, Document]:
     """Return name and version document of a key that this operation may use now. Raises `AzureError` 404 or 403."""
-    named, version = call.keys.require(call.name, call.version)
+    named, version = rotation.found(call)
     if not version["enabled"]:
         raise errors.key_disabled(operation)
     if operation not in ALLOWED_OUTSIDE_VALIDITY:

@@ -10,14 +10,14 @@ from urllib.parse import urlencode
 
 from starlette.responses import JSONResponse, Response
 
-from skrkit.sandbox.vault import bundle, errors
+from skrkit.sandbox.vault import bundle, errors, rotation
 from skrkit.sandbox.vault.call import Call
 from skrkit.sandbox.vault.documents import PAGE
 
 
 def get_key(call: Call) -> Response:
     """Return the bundle of the version in the path, or of the current one. A disabled key can be read."""
-    return JSONResponse(bundle.key_bundle(call, *call.keys.require(call.name, call.version)))
+    return JSONResponse(bundle.key_bundle(call, *rotation.found(call)))
 
 
 def list_keys(call: Call) -> Response:

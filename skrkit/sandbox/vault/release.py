@@ -16,7 +16,7 @@ from skrkit.errors import ParseError, SkrkitError
 from skrkit.sandbox.faults import network
 from skrkit.sandbox.faults import response as faults
 from skrkit.sandbox.store import Document
-from skrkit.sandbox.vault import bundle, errors
+from skrkit.sandbox.vault import bundle, errors, throttle
 from skrkit.sandbox.vault.bundle import in_order
 from skrkit.sandbox.vault.call import EXPORTABLE_FROM, Call, at_least
 from skrkit.sandbox.vault.crypto import usable
@@ -54,6 +54,7 @@ def release_key(call: Call) -> Response:
     if not at_least(call.api_version, EXPORTABLE_FROM):
         raise errors.bad_parameter(f"Release is supported from API version '{EXPORTABLE_FROM}' on.")
     named, version = usable(call, "release")  # (1) (2)
+    throttle.check(call, hsm=version["kty"].endswith("-HSM"))
     if not named["exportable"] or named["release_policy"] is None:
         raise errors.operation_not_permitted("release")  # (3)
     target, enc, nonce = _request(call.body)  # (4)

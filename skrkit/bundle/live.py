@@ -33,6 +33,7 @@ def _visit(cloud: Cloud, stage: Stage) -> DoctorVisit:
     from skrkit.doctor.host import host_of
     from skrkit.doctor.place import in_azure
     from skrkit.doctor.visit import Names, Visit
+    from skrkit.provision.identity import known_choice
 
     names = Names(
         resource_group=stage.resource_group,
@@ -40,8 +41,10 @@ def _visit(cloud: Cloud, stage: Stage) -> DoctorVisit:
         vault=stage.vault,
         key=stage.key,
         attestation=stage.attestation,
+        user_identity=stage.user_identity if stage.identity != "system" else "",
     )
     host = host_of()
     if cloud.world == "sandbox":
-        return Visit(host=host, names=names, inside=cloud.enter(stage.vm), outside=cloud)
+        inside = cloud.enter(stage.vm, identity=known_choice(cloud, stage))
+        return Visit(host=host, names=names, inside=inside, outside=cloud)
     return in_azure(cloud, names, "" if host.tpm else "outside", host)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from skrkit.render.view import View
     from skrkit.wire import Json
 
-_STAGE_OPTIONS = ("resource_group", "location", "vm", "vault", "key", "attestation")
+_STAGE_OPTIONS = ("resource_group", "location", "vm", "vault", "key", "attestation", "user_identity")
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -107,6 +107,8 @@ def _live_case(arguments: argparse.Namespace) -> tuple[Case, dict[str, Json]]:
     from skrkit.provision.stage import Stage
 
     given = {option: getattr(arguments, option) for option in _STAGE_OPTIONS if getattr(arguments, option)}
+    if "user_identity" in given:
+        given["identity"] = "user"
     stage = Stage(**given)
     if arguments.cloud == "azure":
         cloud = Cloud.azure(tenant=arguments.tenant or "", subscription=arguments.subscription or "")

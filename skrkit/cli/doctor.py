@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from skrkit.doctor.check import Check, CheckResult, Report
     from skrkit.doctor.visit import Names, Visit
 
-_NAMES = ("resource_group", "vm", "vault", "key", "attestation")
+_NAMES = ("resource_group", "vm", "vault", "key", "attestation", "user_identity")
 _ELSEWHERE = (
     ("skrkit doctor --cloud sandbox", "every check in the embedded Azure; no account"),
     ("skrkit sandbox exec --vm cvm-1 -- skrkit doctor", "the same from inside its VM"),

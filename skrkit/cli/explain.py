@@ -48,6 +48,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     live.add_argument("--cloud", choices=("sandbox", "azure"), default="sandbox", help="the world (default: sandbox)")
     live.add_argument("--resource-group", metavar="NAME")
     live.add_argument("--attestation", metavar="URL", help="the provider to attest at")
+    live.add_argument("--user-identity", metavar="NAME", help="the VM's identity to act as, where it has several")
     live.add_argument("--subscription", metavar="ID", help="default: AZURE_SUBSCRIPTION_ID")
     live.add_argument("--tenant", metavar="ID", help="default: AZURE_TENANT_ID")
     parser.add_argument("--save", metavar="F", help="write the case to a file, to be explained again")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from skrkit.wire import Json
 
 _FILES = ("response", "request", "token", "jwks", "policy", "key", "vault", "vm", "hcl")
-_NAMES = ("resource_group", "vm", "vault", "key", "attestation")
+_NAMES = ("resource_group", "vm", "vault", "key", "attestation", "user_identity")
 
 
 def saved_case(arguments: argparse.Namespace) -> Case:
@@ -137,6 +137,8 @@ def live_case(arguments: argparse.Namespace) -> Case:
 
     _quieten()
     given = {name: getattr(arguments, name) for name in _NAMES if getattr(arguments, name)}
+    if "user_identity" in given:
+        given["identity"] = "user"
     if arguments.cloud == "azure":
         missing = [name for name in ("vm", "vault", "key", "attestation", "resource_group") if name not in given]
         if missing:

@@ -49,9 +49,13 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         names.add_argument(f"--{option.replace('_', '-')}", metavar="NAME")
     identity = parser.add_argument_group("identity", "What step 1 gives the VM, and how step 4 asks for it.")
     identity.add_argument(
-        "--identity", choices=("system", "user", "both"), help="system-assigned, user-assigned, or both (default: system)"
+        "--identity",
+        choices=("system", "user", "both"),
+        help="system-assigned, user-assigned, or both (default: system)",
     )
-    identity.add_argument("--user-identity", metavar="NAME", help="the user-assigned one, or its resource id; made if new")
+    identity.add_argument(
+        "--user-identity", metavar="NAME", help="the user-assigned one, or its resource id; made if new"
+    )
     identity.add_argument(
         "--identity-by",
         choices=("client-id", "object-id", "resource-id"),

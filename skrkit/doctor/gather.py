@@ -177,22 +177,24 @@ class _Known:
 
     def walk(self, *, release: bool) -> None:
         """Walk step 4 as the VM. Raises what its steps raise."""
+        from skrkit.provision.identity import known_choice
         from skrkit.services.attester import Attester, check_paravisor
+        from skrkit.services.identities import chosen_of, identities_of
         from skrkit.services.imds import fetch_instance
         from skrkit.services.maa import GuestAttestation, provider_url
         from skrkit.services.recording import recorded
         from skrkit.services.rest import RestClient
 
-        stage = self.stage
-        identity = self.vm.get("identity")
+        stage, choice = self.stage, known_choice(self.cloud, self.stage)
+        acting = chosen_of(identities_of(self.vm), choice)
         self.asked = {
             "vault": stage.vault,
             "key": stage.key,
             "resource_group": stage.resource_group,
             "vm": stage.vm,
-            "object_id": str(identity.get("principalId") or "") if isinstance(identity, dict) else "",
+            "object_id": acting.object_id if acting else "",
         }
-        unheard = self.cloud.enter(stage.vm)
+        unheard = self.cloud.enter(stage.vm, identity=choice)
         inside = recorded(unheard, self._record)
         with Attester(inside) as attester, RestClient(inside) as rest:
             check_paravisor(attester.tpm)

@@ -8,14 +8,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from skrkit.doctor.check import NETWORK_LIMIT_S, Check, Outcome, failed, ok, warning
-from skrkit.encoding import json_object, member
 
 if TYPE_CHECKING:
     from skrkit.doctor.visit import Visit
     from skrkit.wire import Json
 
 IMDS_HOST = "169.254.169.254"
-TOKEN_API = "2018-02-01"  # noqa: S105 - an api-version
 VAULT_APP = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093"  # Key Vault's application id, an audience that it takes too
 _SOON_S = 300  # a token with less left is taken for expired by the SDKs
 
@@ -95,26 +93,20 @@ def _is_exempt(no_proxy: str) -> bool:
 
 
 def _identity(visit: Visit) -> Outcome:
-    from skrkit.services.azure_errors import azure_call
-    from skrkit.services.rest import send_request
+    from skrkit.services.identities import identity_in
+    from skrkit.services.imds import fetch_token
     from skrkit.token.decode import decode_jwt
 
     cloud = visit.heard(visit.vm_side)
-    resource = f"https://{cloud.endpoints.vault_suffix}"
-    url = f"{cloud.endpoints.imds}/metadata/identity/oauth2/token?api-version={TOKEN_API}&resource={resource}"
-    with azure_call("access token of the VM"):
-        body = send_request(cloud, "GET", url, headers={"Metadata": "true"}, link_local=True)
-    answer = json_object(body, what="IMDS token", where=f"GET {url.partition('?')[0]}")
-    visit.vault_token = str(member(answer, "access_token", str, what="IMDS token"))
+    visit.vault_token = fetch_token(cloud, f"https://{cloud.endpoints.vault_suffix}")
     visit.access_token = claims = decode_jwt(visit.vault_token).claims
     issued = claims.get("iat")
     if isinstance(issued, int):
         visit.issued.append(("IMDS, by the token's iat", datetime.fromtimestamp(issued, UTC)))
-    facts: dict[str, Json] = {"object_id": claims.get("oid"), "client_id": claims.get("appid")}
-    identity = str(claims.get("xms_mirid") or "")
-    kind = "user-assigned" if "userassignedidentities" in identity.lower() else "system-assigned"
-    said = f"IMDS gives out the VM's {kind} identity: object id {claims.get('oid')}, client id {claims.get('appid')}."
-    return ok(said, facts | {"kind": kind, "resource": identity})
+    found = identity_in(claims)
+    asked = ", asked for by its resource id" if cloud.identity else ""
+    said = f"IMDS gives out the VM's {found.kind} identity{asked}: object id {found.object_id}, client id "
+    return ok(f"{said}{found.client_id}.", found.to_json())
 
 
 def _access_token(visit: Visit) -> Outcome:

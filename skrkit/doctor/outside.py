@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from skrkit.doctor.check import NETWORK_LIMIT_S, Check, Outcome, failed, not_checked, ok, skipped, warning
 from skrkit.doctor.gather import policy_text
 from skrkit.errors import ServiceError
+from skrkit.services.identities import default_of, identities_of
 
 if TYPE_CHECKING:
     from skrkit.doctor.visit import Visit
@@ -54,7 +55,7 @@ def _vm(visit: Visit) -> Outcome:
         visit.names = replace(visit.names, attestation=f"https://{host}")
     profile = _members(_members(visit.vm.get("properties")).get("securityProfile"))
     uefi = _members(profile.get("uefiSettings"))
-    identity = _members(visit.vm.get("identity"))
+    identity, identities = _members(visit.vm.get("identity")), identities_of(visit.vm)
     principals = principals_of(visit.vm)
     facts: dict[str, Json] = {
         "security_type": profile.get("securityType"),
@@ -62,6 +63,7 @@ def _vm(visit: Visit) -> Outcome:
         "vtpm": uefi.get("vTpmEnabled"),
         "identity_type": identity.get("type"),
         "principals": list(principals),
+        "identities": [each.to_json() for each in identities],
     }
     kind, signs_in = facts["security_type"] or "no security type", identity.get("type") or "none"
     said = f"{visit.names.vm}: {kind}, identity {signs_in}"
@@ -69,20 +71,17 @@ def _vm(visit: Visit) -> Outcome:
         return failed(f"{said}: it was not made as a confidential VM.", facts, cause="machine.not-a-cvm")
     if not principals:
         return failed(f"{said}: nobody can sign in as it.", facts, cause="identity.none")
-    if len(principals) > 1 and not identity.get("principalId"):
+    if default_of(identities) is None and not visit.names.user_identity:
         return failed(f"{said}: IMDS cannot choose one by itself.", facts, cause="identity.several")
     if uefi.get("secureBootEnabled") is False:
         return failed(f"{said}: secure boot is off.", facts, cause="evidence.secure-boot-off")
-    return ok(f"{said}, secure boot on, object id {principals[0]}.", facts)
+    more = f" and {len(principals) - 1} more" if len(principals) > 1 else ""
+    return ok(f"{said}, secure boot on, object id {principals[0]}{more}.", facts)
 
 
 def principals_of(vm: Mapping[str, Json]) -> tuple[str, ...]:
     """Return the object ids of a VM's identities: the system-assigned one first."""
-    identity = _members(vm.get("identity"))
-    own = identity.get("principalId")
-    assigned = _members(identity.get("userAssignedIdentities")).values()
-    others = [_members(each).get("principalId") for each in assigned]
-    return tuple(str(found) for found in (own, *others) if found)
+    return tuple(each.object_id for each in identities_of(vm) if each.object_id)
 
 
 def _vault(visit: Visit) -> Outcome:

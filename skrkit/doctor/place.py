@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from skrkit.doctor.visit import Names, Visit
 
 if TYPE_CHECKING:
-    from skrkit.cloud import Cloud
+    from skrkit.cloud import Cloud, IdentityChoice
     from skrkit.doctor.host import Host
 
 Side = Literal["", "inside", "outside"]
@@ -33,11 +33,12 @@ def in_sandbox(names: Names, side: Side, host: Host) -> Visit:
         vault=names.vault or stage.vault,
         key=names.key or stage.key,
         attestation=names.attestation or stage.attestation,
+        user_identity=names.user_identity,
     )
     return Visit(
         host=host,
         names=named,
-        inside=cloud.enter(named.vm) if side != "outside" else None,
+        inside=cloud.enter(named.vm, identity=_choice(cloud, named)) if side != "outside" else None,
         outside=cloud if side != "inside" else None,
     )
 
@@ -59,18 +60,29 @@ def in_azure(cloud: Cloud, names: Names, side: Side, host: Host, *, calm: bool =
 
 def inside_of(cloud: Cloud, names: Names, host: Host, environ: Mapping[str, str]) -> Cloud | None:
     """Return this machine seen from inside, None where it has no TPM. TPM2TOOLS_TCTI names another than the device."""
-    tcti = environ.get("TPM2TOOLS_TCTI", "")
+    tcti, choice = environ.get("TPM2TOOLS_TCTI", ""), _choice(cloud, names)
     if tcti.startswith(_SUPPORTED):
         from skrkit.cloud import LINUX_EVENT_LOG
 
         # The identity is the VM's own, whichever TPM is asked.
-        entered = replace(cloud, enter_vm=lambda outside, _vm: outside).enter(names.vm)
+        entered = replace(cloud, enter_vm=lambda outside, _vm: outside).enter(names.vm, identity=choice)
         return replace(entered, tpm_spec=tcti, event_log=LINUX_EVENT_LOG)
     if not host.tpm:
         return None
     if host.tpm.startswith("/dev/"):
         from skrkit.cloud import LINUX_EVENT_LOG
 
-        entered = replace(cloud, enter_vm=lambda outside, _vm: outside).enter(names.vm)
+        entered = replace(cloud, enter_vm=lambda outside, _vm: outside).enter(names.vm, identity=choice)
         return replace(entered, tpm_spec=f"device:{host.tpm}", event_log=LINUX_EVENT_LOG)
-    return cloud.enter(names.vm)
+    return cloud.enter(names.vm, identity=choice)
+
+
+def _choice(cloud: Cloud, names: Names) -> IdentityChoice | None:
+    """Return the choice of the user-assigned identity that was named, None for what IMDS takes by itself."""
+    from skrkit.provision.identity import known_choice
+    from skrkit.provision.stage import Stage
+
+    if not names.user_identity:
+        return None
+    named = {"resource_group": names.resource_group} if names.resource_group else {}
+    return known_choice(cloud, Stage(identity="user", user_identity=names.user_identity, **named))

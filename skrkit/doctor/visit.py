@@ -33,6 +33,7 @@ class Names:
     vault: str = ""
     key: str = ""
     attestation: str = ""
+    user_identity: str = ""  # of the VM's identities the one that it is to act as: a name or a resource id
 
 
 @dataclass(slots=True, kw_only=True)

@@ -181,6 +181,14 @@ def known_choice(cloud: Cloud, stage: Stage) -> IdentityChoice | None:
             found="one that only Resource Manager tells, outside",
             fix="--identity-by resource-id",
         )
+    if not (cloud.subscription or stage.user_identity.startswith("/")):
+        raise UsageError(
+            what="user-assigned identity",
+            where="its name",
+            expected="a subscription to look it up in, or a whole resource id",
+            found=repr(stage.user_identity),
+            fix="--subscription ID   or --user-identity /subscriptions/…",
+        )
     return IdentityChoice(resource_id=stage.user_identity_id(cloud))
 
 

@@ -79,6 +79,13 @@ def default_of(identities: Sequence[VmIdentity]) -> VmIdentity | None:
     return own[0] if own else identities[0] if len(identities) == 1 else None
 
 
+def chosen_of(identities: Sequence[VmIdentity], choice: IdentityChoice | None) -> VmIdentity | None:
+    """Return the identity that IMDS gives to a request with this choice, or None where it refuses."""
+    if choice is None:
+        return default_of(identities)
+    return next((each for each in identities if each.named_by(choice)), None)
+
+
 def list_identities(cloud: Cloud, vm_id: str) -> tuple[VmIdentity, ...]:
     """Return the identities that Resource Manager lists for a VM. Raises `ServiceError`; needs Reader on the VM."""
     from skrkit.services.reader import Reader

@@ -21,7 +21,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command group to the command line."""
     from skrkit.cli.sandbox_fault import add_arguments as add_fault_arguments
 
-    parser = commands.add_parser("sandbox", help="run the embedded Azure: up, status, down, reset, env, fault, exec")
+    parser = commands.add_parser(
+        "sandbox", help="run the embedded Azure: up, status, down, reset, env, fault, setting, exec"
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     def action(name: str, run: Any, text: str) -> argparse.ArgumentParser:
@@ -44,10 +46,13 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     env.add_argument("--shell", choices=_SHELLS, default="sh")
     fault = action("fault", _fault, "switch a named fault on or off: what Azure says when that is wrong")
     add_fault_arguments(fault)
+    setting = action("setting", _setting, "list what can be as strict as Azure, or switch one of them")
+    setting.add_argument("name", nargs="?", metavar="NAME", help="vault-limits: ten creates and releases in 10 s")
+    setting.add_argument("state", nargs="?", choices=("on", "off"))
     run = action("exec", _exec, "run any program in the sandbox")
     run.add_argument("--vm", metavar="NAME", help="from inside this VM: its IMDS, its vTPM")
     run.add_argument("command", nargs="...", metavar="-- COMMAND", help="the program and its arguments")
-    for each in (up, down, status, reset, env, fault):
+    for each in (up, down, status, reset, env, fault, setting):
         each.add_argument("--json", action="store_true", help="print one JSON document")
 
 
@@ -98,6 +103,7 @@ def _status(arguments: argparse.Namespace) -> int:
         f"  subscription  {said['subscription']}",
         *_made_with(said["seed"], said["clock"]),
         *(f"  VM {vm['name']}: door {vm['proxy']}, vTPM {vm['tcti']}" for vm in said["vms"]),
+        *(f"  setting on: {name}" for name in said.get("settings", ())),
         *(f"  fault on: {name}" for name in said.get("faults", ())),  # a process of before an update has none
     ]
     return _say(said, "\n".join(lines), arguments.json)
@@ -163,6 +169,12 @@ def _fault(arguments: argparse.Namespace) -> int:
     from skrkit.cli.sandbox_fault import fault
 
     return fault(arguments)
+
+
+def _setting(arguments: argparse.Namespace) -> int:
+    from skrkit.cli.sandbox_setting import setting
+
+    return setting(arguments.name, arguments.state, as_json=arguments.json)
 
 
 def _exec(arguments: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""The sandbox's own interface, for `skrkit sandbox`: health, status, faults, shutdown.
+"""The sandbox's own interface, for `skrkit sandbox`: health, status, faults, settings, shutdown.
 
 Needs the endpoint file's secret. What a caller did wrong is answered 409, with the members of the `UsageError`.
 """
@@ -56,6 +56,7 @@ def app(world: World) -> Starlette:
                 "resident_mb": resident_mb(),
                 "documents": await run_in_threadpool(_counts, world),
                 "faults": world.faults.names(),
+                "settings": await run_in_threadpool(_settings_on, world),
                 "vms": [
                     {"name": door.name, "proxy": f"http://127.0.0.1:{door.proxy_port}", "tcti": door.tcti}
                     for door in endpoint.vms
@@ -77,12 +78,19 @@ def app(world: World) -> Starlette:
         named = request.path_params.get("name", "")
         return JSONResponse(await run_in_threadpool(_FAULT_ROUTES[request.method, bool(named)], world, named))
 
+    async def settings(request: Request) -> Response:
+        checked(request)
+        named = request.path_params.get("name", "")
+        return JSONResponse(await run_in_threadpool(_settings, world, request.method, named))
+
     routes = [
         Route("/health", health),
         Route("/status", status),
         Route("/roots", roots),
         Route("/faults", faults, methods=["GET", "DELETE"]),
         Route("/faults/{name}", faults, methods=["PUT", "DELETE"]),
+        Route("/settings", settings),
+        Route("/settings/{name}", settings, methods=["PUT", "DELETE"]),
         Route("/shutdown", shutdown, methods=["POST"]),
     ]
     return Starlette(routes=routes, exception_handlers={AzureError: azure_error, UsageError: _usage_error})
@@ -127,8 +135,22 @@ _FAULT_ROUTES = {
 }
 
 
+def _settings(world: World, method: str, name: str) -> dict[str, Any]:
+    from skrkit.sandbox import settings
+
+    if name:
+        return settings.switch(world, name, on=method == "PUT")
+    return {"settings": settings.all_settings(world)}
+
+
+def _settings_on(world: World) -> list[str]:
+    from skrkit.sandbox import settings
+
+    return [each.name for each in settings.SETTINGS if settings.is_on(world, each.name)]
+
+
 def _counts(world: World) -> dict[str, int]:
-    return {kind: len(world.store.list(kind)) for kind in ("arm", "vault-key", "machine", "principal")}
+    return {kind: world.store.count(kind) for kind in ("arm", "vault-key", "machine", "principal")}
 
 
 def resident_mb() -> float | None:

@@ -60,6 +60,27 @@ def control_answer(
         connection.close()
 
 
+def ask_control(method: str, path: str, *, what: str, home: Path | None = None, timeout: float = 30.0) -> Any:
+    """Return what the control interface answers, of a sandbox that is started if it does not run.
+
+    Raises `UsageError` for what the sandbox says the caller did wrong, `ServiceError` for no answer or any other.
+    """
+    answer = control_answer(ensure_running(home), method, path, timeout=timeout)
+    if answer is not None and answer[0] == 200:
+        return answer[1]
+    if answer is not None and answer[1].get("error") == "UsageError":
+        names = ("what", "where", "expected", "found", "fix")
+        raise UsageError(**{name: str(answer[1].get(name, "")) for name in names})
+    raise ServiceError(
+        what=what,
+        where=f"{method} {path}",
+        expected="an answer of the sandbox",
+        found="none" if answer is None else f"HTTP {answer[0]}",
+        fix="skrkit sandbox down   and try again: it may be another version's",
+        status=0 if answer is None else answer[0],
+    )
+
+
 def running(home: Path | None = None) -> Endpoint | None:
     """Return the endpoint of the sandbox that runs on this state folder, or None. A stale file is no sandbox."""
     endpoint = read_endpoint(home or default_home())

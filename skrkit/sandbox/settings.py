@@ -31,7 +31,7 @@ class Setting:
 SETTINGS = (
     Setting(
         name=VAULT_LIMITS,
-        does="Each vault takes 10 creates and releases of HSM keys in 10 seconds, 20 of software keys; more is 429.",
+        does="Each vault takes 10 creates and releases of HSM keys in 10 seconds, or 20 of software keys.",
     ),
     Setting(
         name=ROLE_DELAY,

@@ -124,6 +124,11 @@ class Store:
             ).fetchall()
         return [(key, json.loads(body)) for key, body in rows]
 
+    def count(self, kind: str) -> int:
+        """Return how many documents of a kind there are."""
+        with self._lock:
+            return int(self._run("SELECT count(*) FROM documents WHERE kind=?", kind).fetchone()[0])
+
     def close(self) -> None:
         """Close the file. The store cannot be used afterwards."""
         with self._lock:

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from skrkit.sandbox.arm.call import VAULT_TYPE, Call
 from skrkit.sandbox.store import Document
-from skrkit.sandbox.vault import bundle, creation
+from skrkit.sandbox.vault import bundle, creation, rotation
 from skrkit.sandbox.vault.call import API_VERSIONS, VaultResource, vault_lock
 from skrkit.sandbox.vault.call import Call as VaultCall
 from skrkit.sandbox.vault.material import rsa_bits
@@ -39,7 +39,11 @@ def put_key(call: Call) -> Response:
     with call.lock:
         inner = _vault_call(call, _data_plane_body(call))
         if inner.keys.name(inner.name) is None:
+            wanted = call.object_of("properties").get("rotationPolicy")
+            policy = None if wanted is None else rotation.checked(wanted)  # before a key is made for nothing
             creation.create_key(inner)
+            if policy is not None:
+                rotation.keep(inner, policy)
         return JSONResponse(_shown(inner, call, *inner.keys.require(inner.name)))
 
 
@@ -103,6 +107,8 @@ def _shown(inner: VaultCall, call: Call, named: Document, version: Document, *, 
     if named["release_policy"] is not None:
         kept = named["release_policy"]
         properties["release_policy"] = {"contentType": kept["contentType"], "data": kept["data"]}
+    if named.get(rotation.MEMBER) is not None:
+        properties["rotationPolicy"] = rotation.shown_by_arm(named[rotation.MEMBER])
     vault = call.require(VAULT_TYPE, call.path["vault"])
     key_id = f"{vault['id']}/keys/{named['name']}"
     return {

@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from skrkit.errors import ServiceError, UsageError
 from skrkit.sandbox.faults.table import fault_named
-from skrkit.sandbox.process import control_answer, ensure_running
+from skrkit.sandbox.process import ask_control
 from skrkit.wire import Json
-
-_TIMEOUT_S = 30.0  # a fault may make an RSA key
 
 
 def switch_on(name: str, *, home: Path | None = None) -> dict[str, Json]:
@@ -42,18 +39,4 @@ def listed(*, home: Path | None = None) -> list[dict[str, Json]]:
 
 
 def _asked(method: str, path: str, home: Path | None) -> Any:
-    endpoint = ensure_running(home)
-    answer = control_answer(endpoint, method, path, timeout=_TIMEOUT_S)
-    if answer is not None and answer[0] == 200:
-        return answer[1]
-    if answer is not None and answer[1].get("error") == "UsageError":
-        names = ("what", "where", "expected", "found", "fix")
-        raise UsageError(**{name: str(answer[1].get(name, "")) for name in names})
-    raise ServiceError(
-        what="the sandbox's faults",
-        where=f"{method} {path}",
-        expected="an answer of the sandbox",
-        found="none" if answer is None else f"HTTP {answer[0]}",
-        fix="skrkit sandbox down   and try again: it may be another version's",
-        status=0 if answer is None else answer[0],
-    )
+    return ask_control(method, path, what="the sandbox's faults", home=home)

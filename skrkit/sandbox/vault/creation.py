@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from skrkit.sandbox import chance
 from skrkit.sandbox.store import Document
-from skrkit.sandbox.vault import bundle, errors, material, rotation, throttle
+from skrkit.sandbox.vault import bundle, errors, material, throttle
 from skrkit.sandbox.vault.call import Call
 from skrkit.sandbox.vault.material import Material
 from skrkit.sandbox.vault.release_policy import (

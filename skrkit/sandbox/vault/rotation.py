@@ -36,13 +36,18 @@ def get_rotation_policy(call: Call) -> Response:
 def set_rotation_policy(call: Call) -> Response:
     """Return the rotation policy after it took the place of the one before. No actions give the default ones."""
     given = checked(call.body, least=MIN_TRIGGER_IN_HSM if call.vault.is_hsm else MIN_TRIGGER)
+    return JSONResponse(_shown(call, keep(call, given)))
+
+
+def keep(call: Call, policy: Document) -> Document:
+    """Return the name document of the key in the path, with this checked policy, written. Raises 404."""
     now = int(call.world.now().timestamp())
     with call.lock:
         named = call.keys.require_name(call.name)
         before = named.get(MEMBER) or {}
-        named[MEMBER] = given | {"created": before.get("created", now), "updated": now}
+        named[MEMBER] = policy | {"created": before.get("created", now), "updated": now}
         call.keys.write(named)
-    return JSONResponse(_shown(call, named))
+    return named
 
 
 def _shown(call: Call, named: Document) -> dict[str, Any]:
@@ -55,12 +60,22 @@ def _shown(call: Call, named: Document) -> dict[str, Any]:
     }
 
 
-def checked(body: dict[str, Any], *, least: timedelta = MIN_TRIGGER) -> Document:
+def shown_by_arm(policy: Document) -> dict[str, Any]:
+    """Return a policy as ARM shows it, which writes the types of actions in lower case."""
+    actions = [each | {"action": {"type": each["action"]["type"].lower()}} for each in policy["actions"]]
+    members = {"expiryTime": policy["expiry"], "created": policy["created"], "updated": policy["updated"]}
+    attributes = {name: value for name, value in members.items() if value is not None}
+    return {"attributes": attributes, "lifetimeActions": actions}
+
+
+def checked(body: Any, *, least: timedelta = MIN_TRIGGER) -> Document:
     """Return a policy as the store keeps it, from a body of the data plane or of ARM. Raises 400; texts (inferred).
 
     A rotation is at least 7 days after creation or before expiry (28 in a Managed HSM), an expiry at least 28 days
     after creation.
     """
+    if not isinstance(body, dict):
+        raise errors.bad_parameter("The rotation policy must be an object.")
     attributes = body.get("attributes") or {}
     if not isinstance(attributes, dict):
         raise errors.bad_parameter('The property "attributes" must be an object.')

@@ -1,0 +1,41 @@
+"""`skrkit sandbox setting`: let the sandbox be as strict as Azure where that would be in the way of most lessons."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from skrkit.wire import Json
+
+
+def setting(name: str | None, state: str | None, *, as_json: bool) -> int:
+    """Return 0 after the settings were listed, or one of them switched. Raises `UsageError`."""
+    from skrkit.errors import UsageError
+    from skrkit.sandbox.process import ask_control
+    from skrkit.sandbox.settings import setting_named
+
+    what = "the sandbox's settings"
+    if name is None:
+        found: list[dict[str, Json]] = ask_control("GET", "/settings", what=what)["settings"]
+        return _say({"settings": found}, "\n".join(_line(each) for each in found), as_json)
+    known = setting_named(name)
+    if state is None:
+        raise UsageError(
+            what="sandbox setting",
+            where="the command line",
+            expected="on or off after the name",
+            found="neither",
+            fix=f"skrkit sandbox setting {known.name} on",
+        )
+    switched = ask_control("PUT" if state == "on" else "DELETE", f"/settings/{known.name}", what=what)
+    return _say(switched, _line(switched), as_json)
+
+
+def _line(found: dict[str, Json]) -> str:
+    return f"{found['name']} is {'on' if found['on'] else 'off'}. While it is on: {found['does']}"
+
+
+def _say(document: dict[str, Json], text: str, as_json: bool) -> int:
+    print(json.dumps(document, indent=2) if as_json else text)
+    return 0

@@ -6,6 +6,7 @@ import importlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
@@ -60,6 +61,7 @@ class HostRouter:
             return
         host = _host_header(scope)
         app = self._service(host, scope["state"])
+        send = self._dated(send)
         if host != CONTROL_HOST:
             self.used()
         if host == ARM_HOST and scope["method"] not in ("GET", "HEAD"):
@@ -68,6 +70,17 @@ class HostRouter:
             await app(scope, receive, send)
         except Exception:  # noqa: BLE001 - it was answered with 500 already; the traceback belongs in the log
             _LOG.exception("%s %s%s", scope["method"], host, scope["path"])
+
+    def _dated(self, send: Send) -> Send:
+        """Return `send` that adds the `Date` of the sandbox's clock: what a machine can hold its own clock against."""
+
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = format_datetime(self._world.now(), usegmt=True).encode()
+                message["headers"] = [*message.get("headers", ()), (b"date", date)]
+            await send(message)
+
+        return dated
 
     def _service(self, host: str, connection: Mapping[str, Any]) -> ASGIApp:
         """Return the app for a host. Everything that names one (tunnel, request line, header) must name the same."""

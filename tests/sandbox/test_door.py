@@ -6,6 +6,8 @@ import json
 import os
 import socket
 import ssl
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -50,6 +52,12 @@ def test_other_services_answer_through_both_doors(sandbox: Endpoint) -> None:
         assert send(sandbox, "GET", LOGIN + DISCOVERY, port=port).status == 200
         certs = send(sandbox, "GET", "https://sharedweu.weu.attest.azure.net/certs", port=port)
         assert certs.json()["keys"][0]["kty"] == "RSA"
+
+
+def test_every_answer_has_the_date_of_the_sandboxs_clock(sandbox: Endpoint) -> None:
+    for url in (LOGIN + DISCOVERY, "https://sharedweu.weu.attest.azure.net/certs", "https://example.org/"):
+        said = parsedate_to_datetime(send(sandbox, "GET", url).headers["date"])
+        assert abs((datetime.now(UTC) - said).total_seconds()) < 60
 
 
 @pytest.mark.parametrize("url", ["https://example.org/", "http://example.org/index.html", "https://vault.azure.net/"])

@@ -23,7 +23,7 @@ CAUSES = (
         "resourceId of the identity in the token request",
         why="With several user-assigned identities and no system-assigned one, IMDS does not choose.",
         fix="Name one in the request: client_id, object_id or msi_res_id; for azure-identity, "
-        "ManagedIdentityCredential(client_id=…).",
+        "ManagedIdentityCredential(client_id=…); for skrkit, --user-identity NAME.",
         command="az vm identity show --resource-group {resource_group} --name {vm}",
         mend=OFF,
         source=sources.MANAGED_IDENTITY,

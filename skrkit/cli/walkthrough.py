@@ -26,6 +26,7 @@ _NEXT = (
     ("skrkit walkthrough --save artefacts", "each artefact in files; skrkit inspect"),
     ("", "explains the .bin, .jwt, .pem, .txt ones"),
 )
+RBAC_VAULT = "skrkit-roles"
 _STAGE_OPTIONS = ("resource_group", "location", "vm", "vault", "key", "attestation")
 _IDENTITY_OPTIONS = ("identity", "user_identity", "identity_by")
 
@@ -44,6 +45,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--save", metavar="DIR", type=Path, help="write each artefact to its own file, with an index")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead")
     parser.add_argument("--yes", action="store_true", help="Azure: do what the plan says")
+    parser.add_argument("--rbac", action="store_true", help="grant by Azure roles; the vault must go by them")
     names = parser.add_argument_group("names", "In Azure these are yours; the sandbox has its own.")
     for option in _STAGE_OPTIONS:
         names.add_argument(f"--{option.replace('_', '-')}", metavar="NAME")
@@ -104,9 +106,11 @@ def _stage(arguments: argparse.Namespace) -> Stage:
 
     options = (*_STAGE_OPTIONS, *_IDENTITY_OPTIONS)
     given = {option: getattr(arguments, option) for option in options if getattr(arguments, option, None)}
+    if arguments.rbac and not arguments.vault and arguments.cloud == "sandbox":
+        given["vault"] = RBAC_VAULT  # the other one goes by access policies, which the notebooks tell of
     if "key" in given:
         given |= {"ec_key": f"{given['key']}-ec", "platform_key": f"{given['key']}-platform"}
-    return Stage(**given)
+    return Stage(**given, rbac=arguments.rbac)
 
 
 def _azure(arguments: argparse.Namespace, stage: Stage, steps: Collection[int]) -> int:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection
 
 from skrkit.errors import UsageError
+from skrkit.provision.roles import RELEASE_ROLE
 from skrkit.provision.stage import Stage
 
 _NEEDED = ("resource_group", "vm", "vault", "key", "attestation")
@@ -33,15 +34,21 @@ def plan_of(stage: Stage, steps: Collection[int]) -> list[str]:
     A step takes those before it along, but for step 4 alone, which runs inside the VM with what is there.
     """
     keys = ", ".join((stage.key, stage.ec_key, stage.platform_key))
-    grant = "an access policy is merged, none lost; with Azure roles nothing is granted, and the command is shown"
     inside = "which must be this machine: write a nonce's digest to its vTPM (NV index 0x01400002)"
     lines = [
         f"VM {stage.vm} in {stage.resource_group}: {_identity_plan(stage)}",
-        f"Vault {stage.vault}: add key permission `release` for that identity ({grant})",
+        f"Vault {stage.vault}: {_access_plan(stage)}",
         f"Vault {stage.vault}: create exportable HSM keys {keys}, each with a release policy and billed while there",
         f"Inside {stage.vm}, {inside}, attest at {stage.attestation}, release the keys; no key is written anywhere",
     ]
     return lines[3:] if tuple(steps) == (4,) else lines[: max(steps)]
+
+
+def _access_plan(stage: Stage) -> str:
+    role = f"assign {RELEASE_ROLE} to that identity, at each key alone"
+    if stage.rbac:
+        return role
+    return f"add key permission `release` for that identity (merged, no entry lost); if it goes by Azure roles, {role}"
 
 
 def _identity_plan(stage: Stage) -> str:

@@ -30,6 +30,8 @@ class Stage:
     `identity` is what the VM gets in step 1: an identity of its own ("system"), one that is a resource of its own
     ("user"), or "both"; access is granted to the user-assigned one where there is one. That is `user_identity`, a name
     in the resource group or a whole resource id, and programs in the VM ask IMDS for it by its `identity_by`.
+    `rbac` says that the vault is to go by Azure roles; without it, either way is right, and access is granted as the
+    vault asks.
     """
 
     resource_group: str = "skrkit-rg"
@@ -43,6 +45,7 @@ class Stage:
     identity: str = "system"
     user_identity: str = "skrkit-identity"
     identity_by: str = "resource-id"
+    rbac: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what could not be one vault's name or one provider's URL, before anything is made with it."""
@@ -92,6 +95,10 @@ class Stage:
         """Return the vault's resource id."""
         return self._id(cloud, "Microsoft.KeyVault/vaults", self.vault)
 
+    def key_ids(self, cloud: Cloud) -> tuple[str, ...]:
+        """Return the resource ids of the keys that step 3 makes: the scopes of a role for each key alone."""
+        return tuple(f"{self.vault_id(cloud)}/keys/{name}" for name in (self.key, self.ec_key, self.platform_key))
+
     def vault_url(self, cloud: Cloud) -> str:
         """Return the vault's data-plane address."""
         return cloud.endpoints.vault_url(self.vault)
@@ -128,6 +135,10 @@ def set_stage(cloud: Cloud, stage: Stage) -> None:
                 stage.vault,
                 body,
             ).result()
+    if stage.rbac:
+        from skrkit.provision.roles import OFFICER_ROLE, assign
+
+        assign(cloud, OFFICER_ROLE, [stage.vault_id(cloud)], cloud.operator)  # an Owner has no data action
     with azure_call("confidential VM"), arm.compute(cloud) as compute:
         machines = {vm.name for vm in compute.virtual_machines.list(stage.resource_group)}
         if stage.vm not in machines:
@@ -137,7 +148,7 @@ def set_stage(cloud: Cloud, stage: Stage) -> None:
 
 
 def vault_body(cloud: Cloud, stage: Stage) -> dict[str, Any]:
-    """Return the body of a Premium vault that uses access policies, with one for the operator."""
+    """Return the body of a Premium vault: of one with access policies, with one of them for the operator."""
     operator = {
         "tenantId": cloud.tenant,
         "objectId": cloud.operator,
@@ -148,8 +159,8 @@ def vault_body(cloud: Cloud, stage: Stage) -> dict[str, Any]:
         "properties": {
             "tenantId": cloud.tenant,
             "sku": {"family": "A", "name": "premium"},
-            "enableRbacAuthorization": False,
-            "accessPolicies": [operator],
+            "enableRbacAuthorization": stage.rbac,
+            "accessPolicies": [] if stage.rbac else [operator],
         },
     }
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 from skrkit.encoding import json_object
+from skrkit.errors import ServiceError
 from skrkit.services.azure_errors import azure_call
 from skrkit.services.rest import RestClient
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 VM_API = "2024-07-01"
 VAULT_API = "2023-07-01"
 KEYS_API = "7.5"
+AUTHORIZATION_API = "2022-04-01"
+MAX_PAGES = 50  # of a list; of one principal's roles there is one
+_AUTHORIZATION = "/providers/Microsoft.Authorization"
 
 
 class Reader:
@@ -63,6 +68,42 @@ class Reader:
     def deleted_key(self, vault_url: str, name: str) -> dict[str, Json]:
         """Return a key that was deleted and can be recovered. Needs key permission `get`."""
         return self._get(f"{vault_url}/deletedkeys/{name}?api-version={KEYS_API}", self.cloud.endpoints.vault_suffix)
+
+    def role_assignments(self, scope: str, object_id: str) -> list[dict[str, Json]]:
+        """Return the role assignments of a principal, and of its groups, at a scope and above it."""
+        asked = quote(f"atScope() and assignedTo('{object_id}')")
+        path = f"{scope}{_AUTHORIZATION}/roleAssignments?api-version={AUTHORIZATION_API}&$filter={asked}"
+        return [each for each in self._listed(path) if isinstance(each, dict)]
+
+    def role_definition(self, role_id: str) -> dict[str, Json]:
+        """Return a role: its name, and what it allows."""
+        return self._resource(role_id, AUTHORIZATION_API)
+
+    def own_permissions(self, scope: str) -> list[Json]:
+        """Return what the caller's own roles allow at a scope, a member a role."""
+        return self._listed(f"{scope}{_AUTHORIZATION}/permissions?api-version={AUTHORIZATION_API}")
+
+    def _listed(self, path: str) -> list[Json]:
+        """Return a list of Resource Manager, all of its pages. Raises `ServiceError` for a page that is elsewhere."""
+        host = self.cloud.endpoints.management
+        found: list[Json] = []
+        url = f"https://{host}{path}"
+        for _ in range(MAX_PAGES):
+            page = self._get(url, host)
+            value = page.get("value")
+            found += value if isinstance(value, list) else []
+            url = str(page.get("nextLink") or "")
+            if not url:
+                return found
+            if urlsplit(url).scheme != "https" or urlsplit(url).hostname != host:  # it would get the token
+                break
+        raise ServiceError(
+            what="list of Resource Manager",
+            where=f"GET {path.partition('?')[0]}",
+            expected=f"at most {MAX_PAGES} pages, each at https://{host}",
+            found=f"a next page at {url.partition('?')[0]}",
+            fix="Check the proxy and the address: this is not Resource Manager's answer.",
+        )
 
     def _resource(self, resource_id: str, api_version: str) -> dict[str, Json]:
         host = self.cloud.endpoints.management

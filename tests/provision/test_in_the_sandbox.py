@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 from azure.identity import CredentialUnavailableError, ManagedIdentityCredential
+from azure.mgmt.authorization.v2022_04_01.models import RoleAssignmentCreateParameters
 from azure.mgmt.keyvault.models import VaultCreateOrUpdateParameters
 
 from skrkit.cloud import Cloud, IdentityChoice
 from skrkit.errors import ServiceError, UsageError
 from skrkit.policy.templates import cvm_policy
-from skrkit.provision import access, identity, key
+from skrkit.provision import access, identity, key, roles
 from skrkit.provision.stage import Stage, set_stage, vault_body
 from skrkit.services import arm
 from skrkit.services.identities import ask_imds, list_identities
+from skrkit.services.reader import Reader
+from skrkit.services.roles import list_held
 from skrkit.token.decode import decode_jwt
 from tests.sandbox.running import staged
 
@@ -65,18 +68,87 @@ def test_a_grant_adds_release_and_keeps_what_was_there(cloud: Cloud) -> None:
     assert [made.name for made in done.artefacts] == ["vault-before", "grant", "vault-after", "preflight"]
 
 
-def test_a_vault_with_roles_is_left_alone_and_the_command_is_shown(cloud: Cloud) -> None:
-    stage = make_vault(cloud, "roles-vault", enableRbacAuthorization=True)
+def roles_of(cloud: Cloud, scope: str, object_id: str) -> list[tuple[str, str]]:
+    with Reader(cloud) as reader:
+        return [(held.role, held.scope) for held in list_held(reader, scope, object_id)]
+
+
+def identity_of(cloud: Cloud) -> str:
+    return identity.enable(cloud, STAGE).object_id
+
+
+def test_a_vault_with_roles_gets_the_role_at_each_key_and_no_access_policy(cloud: Cloud) -> None:
+    stage, object_id = make_vault(cloud, "roles-vault", enableRbacAuthorization=True), identity_of(cloud)
     before = policies(cloud, stage)
-    done = access.grant(cloud, stage, OID)
-    assert (done.permissions, done.may_release) == ((), None)
+    done = access.grant(cloud, stage, object_id)
+    assert (done.permissions, done.may_release) == ((), True)
     assert policies(cloud, stage) == before
-    assert [made.name for made in done.artefacts] == ["vault-before", "role-needed", "preflight"]
-    role = done.artefacts[1].body
-    assert isinstance(role, dict)
-    assert role["granted"] is False
-    for part in ("az role assignment create", OID, stage.vault_id(cloud), "'Key Vault Crypto Service Release User'"):
-        assert part in str(role["command"])
+    assert [made.name for made in done.artefacts] == ["vault-before", "role-assignments", "preflight"]
+    keys = stage.key_ids(cloud)
+    assert [scope.rpartition("/")[2] for scope in keys] == ["release-me", "release-me-ec", "release-me-platform"]
+    role = "Key Vault Crypto Service Release User"
+    for scope in keys:
+        assert roles_of(cloud, scope, object_id) == [(role, scope)]
+    assert roles_of(cloud, stage.vault_id(cloud), object_id) == []
+    assert access.preflight({"properties": {"enableRbacAuthorization": True}}, object_id, done.roles) == {
+        "mode": "roles",
+        "object_id": object_id,
+        "may_release": True,
+        "roles": [{"role": role, "scope": keys[0]}],
+        "beyond_release": [],
+    }
+
+
+def test_a_role_is_granted_once_and_taken_away_again(cloud: Cloud) -> None:
+    stage, object_id = make_vault(cloud, "roles-twice", enableRbacAuthorization=True), identity_of(cloud)
+    first, second = access.grant(cloud, stage, object_id), access.grant(cloud, stage, object_id)
+    assert [role.assignment_id for role in first.roles] == [role.assignment_id for role in second.roles]
+    roles.assign(cloud, "Key Vault Reader", [stage.vault_id(cloud)], object_id)
+    assert len(access.revoke(cloud, stage, object_id)) == 3
+    assert access.revoke(cloud, stage, object_id) == []
+    assert roles_of(cloud, stage.key_ids(cloud)[0], object_id) == [("Key Vault Reader", stage.vault_id(cloud))]
+
+
+def test_a_role_that_somebody_assigned_before_is_enough(cloud: Cloud) -> None:
+    stage, object_id = make_vault(cloud, "roles-before", enableRbacAuthorization=True), identity_of(cloud)
+    scope = stage.key_ids(cloud)[0]
+    with arm.role_assignments(cloud) as client:
+        (role,) = client.role_definitions.list(scope, filter="roleName eq 'Key Vault Crypto Service Release User'")
+        body = RoleAssignmentCreateParameters(
+            role_definition_id=str(role.id), principal_id=object_id, principal_type="ServicePrincipal"
+        )
+        other = client.role_assignments.create(scope, "b1b1b1b1-0000-4000-8000-000000000001", body)
+    done = access.grant(cloud, stage, object_id)
+    assert [held.assignment_id for held in done.roles] == [other.id]
+
+
+def test_an_access_policy_is_taken_away_again_and_others_stay(cloud: Cloud) -> None:
+    stage = make_vault(cloud, "undo-vault")
+    before = policies(cloud, stage)
+    access.grant(cloud, stage, OID)
+    assert access.revoke(cloud, stage, OID) == [f"release for {OID} in the access policies of undo-vault"]
+    assert policies(cloud, stage) == before
+    assert access.revoke(cloud, stage, OID) == []
+
+
+def test_an_identity_that_the_directory_does_not_know_is_waited_for(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("skrkit.provision.roles.time.sleep", waited.append)
+    stage = make_vault(cloud, "roles-unknown", enableRbacAuthorization=True)
+    with pytest.raises(ServiceError) as caught:
+        access.grant(cloud, stage, OID)
+    assert caught.value.code == "PrincipalNotFound"
+    assert waited == [2, 4, 8, 16]
+
+
+def test_a_stage_that_wants_roles_refuses_a_vault_with_access_policies(cloud: Cloud) -> None:
+    stage = replace(make_vault(cloud, "policy-vault"), rbac=True)
+    with pytest.raises(UsageError) as caught:
+        access.grant(cloud, stage, OID)
+    assert (caught.value.where, caught.value.found) == ("/properties/enableRbacAuthorization", "false")
+    assert "--enable-rbac-authorization true" in caught.value.fix
 
 
 def test_a_standard_vault_is_refused_before_a_grant(cloud: Cloud) -> None:

@@ -340,7 +340,8 @@ def test_assignments_end_with_their_resource_and_no_recovery_brings_them_back(az
     assign(azure, "Reader", VM_ID)
     of_stranger = f"principalId eq '{STRANGER.oid}'"
     assert azure.arm("DELETE", VAULT_ID + VAULT_API).status_code == 200
-    recovered = VAULT | {"properties": VAULT["properties"] | {"createMode": "recover"}}
+    properties: Any = VAULT["properties"]
+    recovered = VAULT | {"properties": properties | {"createMode": "recover"}}
     assert azure.arm("PUT", VAULT_ID + VAULT_API, recovered).status_code == 200
     left = [each.scope for each in client(azure).role_assignments.list_for_subscription(filter=of_stranger)]
     assert left == [VM_ID]

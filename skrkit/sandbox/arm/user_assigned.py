@@ -11,6 +11,7 @@ from skrkit.sandbox.arm import errors
 from skrkit.sandbox.arm.call import ARM_KIND, Call, Handler
 from skrkit.sandbox.arm.errors import bad_request
 from skrkit.sandbox.arm.identity import IDENTITY_TYPE, PRINCIPAL_KIND
+from skrkit.sandbox.roles import assignment
 from skrkit.sandbox.store import Document
 from skrkit.sandbox.web import AzureError
 from skrkit.sandbox.world import World
@@ -107,10 +108,11 @@ def delete_identity(call: Call) -> Response:
 
 
 def remove(world: World, identity: Document) -> None:
-    """Delete a user-assigned identity and its service principal; VMs, grants and role assignments still name it."""
+    """Delete a user-assigned identity and its service principal; VMs and what was granted to it still name it."""
     with world.store.transaction():
         world.store.delete(PRINCIPAL_KIND, str(identity["properties"]["principalId"]))
         world.store.delete(ARM_KIND, str(identity["id"]).lower())
+        assignment.remove_within(world, str(identity["id"]))
 
 
 _SUB = "/subscriptions/{subscription}"

@@ -16,16 +16,20 @@ from skrkit.sandbox import chance
 from skrkit.sandbox.arm import (
     access_policies,
     authorisation,
+    disks,
     errors,
     groups,
     keys,
     machines,
+    managed_hsms,
+    networks,
     operations,
     role_assignments,
     user_assigned,
     vaults,
 )
 from skrkit.sandbox.arm.call import VAULT_TYPE, VM_TYPE, Call, Handler, arm_lock
+from skrkit.sandbox.arm.templates import deployments
 from skrkit.sandbox.roles.assignment import ensure_owner
 from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, new_request_id
 
@@ -86,7 +90,11 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", _VMS, f"{VM_TYPE}/read", machines.list_vms),
     ("GET", _SUB + "/providers/Microsoft.Compute/virtualMachines", f"{VM_TYPE}/read", machines.list_vms),
     *user_assigned.ROUTES,
+    *managed_hsms.ROUTES,
     *role_assignments.ROUTES,
+    *disks.ROUTES,
+    *networks.ROUTES,
+    *deployments.ROUTES,
 )  # fmt: skip
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?\Z")
 METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]

@@ -6,17 +6,19 @@ import re
 
 from starlette.responses import JSONResponse, Response
 
-from skrkit.sandbox.arm import errors, machines, user_assigned, vaults
+from skrkit.sandbox.arm import deleted_hsms, errors, machines, user_assigned, vaults
 from skrkit.sandbox.arm.call import ARM_KIND, VAULT_TYPE, VM_TYPE, Call
 from skrkit.sandbox.arm.identity import IDENTITY_TYPE
 from skrkit.sandbox.arm.operations import finished
+from skrkit.sandbox.arm.templates import deployments
+from skrkit.sandbox.hsm.resource import HSM_TYPE
 from skrkit.sandbox.roles import assignment
 from skrkit.sandbox.store import Document
 from skrkit.sandbox.web import AzureError
 
 GROUP_TYPE = "Microsoft.Resources/resourceGroups"
 PROVIDERS = tuple(
-    f"Microsoft.{name}" for name in ("Authorization", "Compute", "KeyVault", "ManagedIdentity", "Resources")
+    f"Microsoft.{name}" for name in ("Authorization", "Compute", "KeyVault", "ManagedIdentity", "Network", "Resources")
 )
 _GROUP_NAME = re.compile(r"[-\w.()]{0,89}[-\w()]\Z")
 
@@ -100,7 +102,7 @@ def list_groups(call: Call) -> Response:
 
 
 def delete_group(call: Call) -> Response:
-    """Return 202 after the group and all that is in it were deleted; vaults go to soft delete."""
+    """Return 202 after the group and all that is in it were deleted; vaults and Managed HSMs go to soft delete."""
     with call.lock:
         group = call.require_group()
         for resource in call.resources():
@@ -108,8 +110,13 @@ def delete_group(call: Call) -> Response:
                 machines.remove(call, resource)
             elif resource["type"] == VAULT_TYPE:
                 vaults.remove(call, resource)
+            elif resource["type"] == HSM_TYPE:
+                deleted_hsms.remove(call, resource)
             elif resource["type"] == IDENTITY_TYPE:
                 user_assigned.remove(call.world, resource)
+            else:
+                call.world.store.delete(ARM_KIND, str(resource["id"]).lower())
+        deployments.remove_of_group(call)
         call.world.store.delete(ARM_KIND, call.group_id.lower())
         assignment.remove_within(call.world, call.group_id)
     headers = finished(call, provider="Microsoft.Resources", location=str(group["location"]))

@@ -30,6 +30,13 @@ ABSENT = frozenset(name.lower() for name in (
 MAX_COPIES = 800  # documented
 
 
+@dataclass(frozen=True, slots=True)
+class LoopVariable:
+    """A variable that a copy loop makes: its name, count and input."""
+
+    loop: dict[str, Any]
+
+
 class Resources(Protocol):
     """What `reference` asks: the resource of the template by that name or id, or any other by its id."""
 
@@ -228,7 +235,9 @@ def _variables(scope: Scope, given: Arguments) -> Any:
         scope.known[name] = _UNDERWAY
         try:
             outside = replace(scope, copies={}, local={}, resources=None)
-            scope.known[name] = bounded(outside.evaluate(raw))
+            looped = isinstance(raw, LoopVariable)
+            value = outside.repeated(raw.loop, raw.loop["input"]) if looped else outside.evaluate(raw)
+            scope.known[name] = bounded(value)
         finally:
             if scope.known[name] is _UNDERWAY:
                 del scope.known[name]

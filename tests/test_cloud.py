@@ -79,7 +79,7 @@ def test_no_client_of_the_sandbox_leaves_the_machine(
 ) -> None:
     mislead(monkeypatch)
     cloud = Cloud.sandbox(home=endpoint.home)
-    assert len(Walk(cloud=cloud, stage=STAGE).run()) == 40  # every client there is, inside and outside
+    assert len(Walk(cloud=cloud, stage=STAGE).run()) == 41  # every client there is, inside and outside
     assert set(reached) == {"127.0.0.1"}
 
 

@@ -132,7 +132,7 @@ def test_json_is_one_document_and_unique_names(inside: Path, capsys: pytest.Capt
     document = json.loads(capsys.readouterr().out)
     assert document["cloud"] == "sandbox"
     names = [(artefact["step"], artefact["name"]) for artefact in document["artefacts"]]
-    assert len(names) == len(set(names)) == 40
+    assert len(names) == len(set(names)) == 41
     assert [step for step, _ in names] == sorted(step for step, _ in names)
     for artefact in document["artefacts"]:
         assert artefact["title"]

@@ -31,6 +31,7 @@ SERVICES = {
     "*.login.microsoft.com": "skrkit.sandbox.entra",  # regional, where AZURE_REGIONAL_AUTHORITY_NAME is set
     ARM_HOST: "skrkit.sandbox.arm.app",
     "*.vault.azure.net": "skrkit.sandbox.vault.app",
+    "*.managedhsm.azure.net": "skrkit.sandbox.hsm.app",
     "*.*.attest.azure.net": "skrkit.sandbox.maa.routes",
     "kdsintf.amd.com": "skrkit.sandbox.kds",
 }

@@ -8,20 +8,23 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from skrkit.sandbox.arm.call import VAULT_TYPE, Call
+from skrkit.sandbox.arm.errors import bad_request
+from skrkit.sandbox.hsm.resource import HSM_TYPE, find_hsm
+from skrkit.sandbox.hsm.wording import in_own_words
 from skrkit.sandbox.store import Document
 from skrkit.sandbox.vault import bundle, creation, rotation
 from skrkit.sandbox.vault.call import API_VERSIONS, VaultResource, vault_lock
 from skrkit.sandbox.vault.call import Call as VaultCall
-from skrkit.sandbox.vault.material import rsa_bits
+from skrkit.sandbox.vault.material import key_bits
+from skrkit.sandbox.web import AzureError, new_request_id
 
-KEY_TYPE = "Microsoft.KeyVault/vaults/keys"
 PAGE = 25
 _DATA_PLANE_MEMBERS = {"kty": "kty", "keyOps": "key_ops", "keySize": "key_size", "curveName": "crv"}
 
 
 def _vault_call(call: Call, body: dict[str, Any] | None = None) -> VaultCall:
     """Return the same request as the data plane would see it, in its newest version."""
-    vault = VaultResource(body=call.require(VAULT_TYPE, call.path["vault"]))
+    vault = _container(call)
     return VaultCall(
         world=call.world,
         vault=vault,
@@ -34,6 +37,17 @@ def _vault_call(call: Call, body: dict[str, Any] | None = None) -> VaultCall:
     )
 
 
+def _container(call: Call) -> VaultResource:
+    """Return the vault of the path, or the Managed HSM. Raises `AzureError` where it cannot have keys now."""
+    if "hsm" not in call.path:
+        return VaultResource(body=call.require(VAULT_TYPE, call.path["vault"]))
+    call.require(HSM_TYPE, call.path["hsm"])
+    hsm = find_hsm(call.world, call.path["hsm"])
+    if hsm is None or not hsm.activated:  # the words are not known (inferred)
+        raise bad_request("The Managed HSM is not activated: download its security domain first.")
+    return hsm
+
+
 def put_key(call: Call) -> Response:
     """Return the key: a new one, or the one that is there, unchanged, whatever the body says."""
     with call.lock:
@@ -41,10 +55,17 @@ def put_key(call: Call) -> Response:
         if inner.keys.name(inner.name) is None:
             wanted = call.object_of("properties").get("rotationPolicy")
             policy = None if wanted is None else rotation.checked(wanted)  # before a key is made for nothing
-            creation.create_key(inner)
+            _create(inner)
             if policy is not None:
                 rotation.keep(inner, policy)
         return JSONResponse(_shown(inner, call, *inner.keys.require(inner.name)))
+
+
+def _create(inner: VaultCall) -> None:
+    try:
+        creation.create_key(inner)
+    except AzureError as refusal:
+        raise in_own_words(refusal, new_request_id()) if inner.vault.is_hsm else refusal from None
 
 
 def _data_plane_body(call: Call) -> dict[str, Any]:
@@ -103,18 +124,19 @@ def _shown(inner: VaultCall, call: Call, named: Document, version: Document, *, 
     if "crv" in version["jwk"]:
         properties["curveName"] = version["jwk"]["crv"]
     else:
-        properties["keySize"] = rsa_bits(version["jwk"])
+        properties["keySize"] = key_bits(version)
     if named["release_policy"] is not None:
         kept = named["release_policy"]
         properties["release_policy"] = {"contentType": kept["contentType"], "data": kept["data"]}
     if named.get(rotation.MEMBER) is not None:
         properties["rotationPolicy"] = rotation.shown_by_arm(named[rotation.MEMBER])
-    vault = call.require(VAULT_TYPE, call.path["vault"])
+    vault = inner.vault.body
+    key_type = f"{vault['type']}/keys"
     key_id = f"{vault['id']}/keys/{named['name']}"
     return {
         "id": f"{key_id}/versions/{version['version']}" if listed else key_id,
         "name": version["version"] if listed else named["name"],
-        "type": f"{KEY_TYPE}/versions" if listed else KEY_TYPE,
+        "type": f"{key_type}/versions" if listed else key_type,
         "location": vault["location"],
         "tags": version["tags"] or {},
         "properties": properties,

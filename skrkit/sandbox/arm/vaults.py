@@ -105,7 +105,7 @@ def _changed(vault: Document, call: Call, *, whole: bool, new: bool = False) -> 
     if whole or "sku" in given:
         properties["sku"] = _checked_sku(given.get("sku"))
     if whole or "tenantId" in given:
-        properties["tenantId"] = _checked_tenant(call, given.get("tenantId"))
+        properties["tenantId"] = checked_tenant(call, given.get("tenantId"))
     if "accessPolicies" in given or whole:
         properties["accessPolicies"] = checked_policies(given.get("accessPolicies") or [], call.world.tenant)
     for flag in (*_FLAGS, "enableRbacAuthorization"):
@@ -115,7 +115,7 @@ def _changed(vault: Document, call: Call, *, whole: bool, new: bool = False) -> 
         properties["publicNetworkAccess"] = str(given["publicNetworkAccess"])
     if given.get("networkAcls") is not None:
         properties["networkAcls"] = call.object_of("networkAcls", given)
-    _take_protection(properties, given, new=new)
+    take_protection(properties, given, new=new)
     properties["vaultUri"] = f"https://{str(vault['name']).lower()}.vault.azure.net/"
     properties["provisioningState"] = "Succeeded"
     tags = call.tags() if whole or "tags" in call.body else vault["tags"]
@@ -131,13 +131,14 @@ def _checked_sku(sku: Any) -> dict[str, str]:
     return {"family": "A", "name": name}
 
 
-def _checked_tenant(call: Call, tenant: Any) -> str:
+def checked_tenant(call: Call, tenant: Any) -> str:
+    """Return the tenant that a vault trusts: this sandbox's, which the body must name. Raises 400."""
     if str(tenant or "").lower() != call.world.tenant:
         raise bad_request(f"The parameter tenantId is invalid: expected '{call.world.tenant}', found '{tenant}'.")
     return call.world.tenant
 
 
-def _take_protection(properties: dict[str, Any], given: dict[str, Any], *, new: bool) -> None:
+def take_protection(properties: dict[str, Any], given: dict[str, Any], *, new: bool) -> None:
     """Take over soft delete and purge protection, which only ever become stricter."""
     if given.get("enableSoftDelete") is False:
         raise bad_request(

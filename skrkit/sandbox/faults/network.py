@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 Trouble = Literal["", "name", "unreachable", "tls"]
 
 INSPECTOR = "Example Inspecting Proxy"
-_VAULT_SUFFIX, _MAA_SUFFIX = ".vault.azure.net", ".attest.azure.net"
+_VAULT_SUFFIXES, _MAA_SUFFIX = (".vault.azure.net", ".managedhsm.azure.net"), ".attest.azure.net"
 _RETRY_AFTER = {"Retry-After": "1"}
 
 
 def tunnel_trouble(world: World, host: str) -> Trouble:
     """Return what is wrong with a connection to a host, or an empty text."""
-    if host.endswith(_VAULT_SUFFIX):
+    if host.endswith(_VAULT_SUFFIXES):
         if world.faulty("network.vault-name"):
             return "name"
         if world.faulty("network.vault-unreachable"):

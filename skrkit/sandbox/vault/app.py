@@ -120,7 +120,7 @@ def _answer(
     caller = access.authenticated(world, request.headers.get("authorization"))
     access.check_network(world, vault, caller, request.client.host if request.client else "127.0.0.1")
     permission, handler, names = _route(table, method.upper(), path)
-    api_version = _api_version(request)
+    api_version = api_version_of(request)
     access.check_permission(world, vault, caller, permission, names.get("name", ""))
     key.check_version(world, names)
     call = Call(
@@ -136,7 +136,8 @@ def _answer(
     return handler(call)
 
 
-def _api_version(request: Request) -> str:
+def api_version_of(request: Request) -> str:
+    """Return the api-version of a request. Raises `AzureError` 400 where there is none, or one that is not known."""
     api_version = request.query_params.get("api-version", "")
     if not api_version:
         raise errors.bad_parameter("api-version must be specified")  # the words are not known to the letter (inferred)

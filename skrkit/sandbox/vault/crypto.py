@@ -115,7 +115,8 @@ def _decrypt(call: Call, operation: Operation) -> Response:
     named, version = usable(call, operation)
     algorithm, value = _algorithm(call), _operand(call, "value")
     if version["kty"] == "oct-HSM":
-        return _result(call, named, version, symmetric.decrypt(call.body, algorithm, secret_bytes(version["pem"]), value))
+        opened = symmetric.decrypt(call.body, algorithm, secret_bytes(version["pem"]), value)
+        return _result(call, named, version, opened)
     key = private_key(version["pem"])
     if not isinstance(key, rsa.RSAPrivateKey):
         raise _unsupported(algorithm, version["kty"])

@@ -135,9 +135,7 @@ def _oct_key(jwk: dict[str, Any]) -> bytes:
     except ParseError as cause:
         raise errors.bad_parameter(f"The key material is not a valid oct key: {cause}") from None
     if len(secret) > MAX_OCT_BYTES:
-        raise errors.bad_parameter(
-            f"JSON Web Key: k property of oct key is too large, maximum size is {MAX_OCT_BYTES}"
-        )
+        raise errors.bad_parameter(f"JSON Web Key: k property of oct key is too large, maximum size is {MAX_OCT_BYTES}")
     if len(secret) * 8 not in OCT_SIZES:  # the words are not known to the letter (inferred)
         raise errors.bad_parameter(f"The oct key has {len(secret) * 8} bits, which is not supported.")
     return secret

@@ -85,7 +85,8 @@ def _parsed(given: Policy) -> dict[str, Any] | None:
 def _lacks_version(given: Policy) -> bool:
     """Return whether a policy is JSON whose only known fault may be that it has no `version`."""
     try:
-        document = json.loads(b64url_bytes(str(given["data"]), what="release policy data", where="/release_policy/data"))
+        raw = b64url_bytes(str(given["data"]), what="release policy data", where="/release_policy/data")
+        document = json.loads(raw)
     except (ParseError, ValueError, RecursionError):
         return False
     return isinstance(document, dict) and "version" not in document

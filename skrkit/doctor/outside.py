@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from skrkit.services.identities import default_of, identities_of
 
 if TYPE_CHECKING:
     from skrkit.doctor.visit import Visit
+    from skrkit.services.identities import VmIdentity
     from skrkit.wire import Json
 
 _NOBODY = ("CredentialUnavailableError", "ClientAuthenticationError")  # what azure-identity says without an account
@@ -75,8 +76,19 @@ def _vm(visit: Visit) -> Outcome:
         return failed(f"{said}: IMDS cannot choose one by itself.", facts, cause="identity.several")
     if uefi.get("secureBootEnabled") is False:
         return failed(f"{said}: secure boot is off.", facts, cause="evidence.secure-boot-off")
-    more = f" and {len(principals) - 1} more" if len(principals) > 1 else ""
-    return ok(f"{said}, secure boot on, object id {principals[0]}{more}.", facts)
+    return ok(f"{said}, secure boot on, object id {_listed(identities)}.", facts)
+
+
+def _listed(identities: Sequence[VmIdentity]) -> str:
+    """Return the object ids of identities in words; of several, each with what it is the identity of."""
+    if len(identities) == 1:
+        return identities[0].object_id
+    default, said = default_of(identities), []
+    for each in identities:
+        whose = "its own" if each.kind == "system-assigned" else each.resource_id.rpartition("/")[2]
+        taken = ", which IMDS takes by itself" if each is default else ""
+        said.append(f"{each.object_id or 'unknown'} ({whose}{taken})")
+    return ", ".join(said)
 
 
 def principals_of(vm: Mapping[str, Json]) -> tuple[str, ...]:

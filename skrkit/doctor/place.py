@@ -84,5 +84,5 @@ def _choice(cloud: Cloud, names: Names) -> IdentityChoice | None:
 
     if not names.user_identity:
         return None
-    named = {"resource_group": names.resource_group} if names.resource_group else {}
-    return known_choice(cloud, Stage(identity="user", user_identity=names.user_identity, **named))
+    stage = Stage(identity="user", user_identity=names.user_identity)
+    return known_choice(cloud, replace(stage, resource_group=names.resource_group or stage.resource_group))

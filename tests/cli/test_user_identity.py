@@ -62,8 +62,10 @@ def test_the_doctor_asks_as_the_identity_that_is_named(home: Path, walked: dict[
         verdicts[named] = done.returncode, checks["release.preflight"]["verdict"]
         assert token["facts"]["object_id"] == (user if named else own)["object_id"]
         assert token["facts"]["client_id"]
-        known = [{"imds_default": each is own, "acts_in_step_4": each is user, **each} for each in (own, user)]
-        assert [{**each, **shown} for each, shown in zip(known, vm["facts"]["identities"], strict=True)] == known
+        shown = [{name: each[name] for name in vm["facts"]["identities"][0]} for each in (own, user)]
+        assert vm["facts"]["identities"] == shown
+        listed = f"object id {own['object_id']} (its own, which IMDS takes by itself), {user['object_id']} ({NAME})."
+        assert vm["evidence"].endswith(listed)
     assert verdicts[()] == (4, "failed")  # the VM's own identity was granted nothing
     assert {verdict for named, verdict in verdicts.items() if named} == {(0, "ok")}
 

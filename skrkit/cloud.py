@@ -112,11 +112,15 @@ class Cloud:
     load_amd_roots: Callable[[], TrustRoots] = field(repr=False)
 
     @classmethod
-    def sandbox(cls, *, home: Path | None = None) -> Cloud:
-        """Return the sandbox, started if it does not run, seen by the operator. Needs no account."""
+    def sandbox(cls, *, home: Path | None = None, as_operator: bool = False) -> Cloud:
+        """Return the sandbox, started if it does not run, seen by the operator. Needs no account.
+
+        In an environment that `skrkit sandbox principal create` printed, it is seen by that principal, but for
+        `as_operator`.
+        """
         from skrkit.sandbox.client import sandbox_cloud
 
-        made: Cloud = sandbox_cloud(cls, home)
+        made: Cloud = sandbox_cloud(cls, home, as_operator=as_operator)
         return made
 
     @classmethod

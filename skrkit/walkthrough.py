@@ -34,7 +34,8 @@ ALL_STEPS = (1, 2, 3, 4)
 class Walk:
     """One walk through the steps. What an earlier step made is kept here for the later ones.
 
-    `show` gets each artefact of the steps in `steps`; what an unasked step had to make is made in silence.
+    `show` gets each artefact of the steps in `steps`; what an unasked step had to make is made in silence. `stagehand`
+    is who sets the stage in the sandbox, where that is not who walks.
     """
 
     cloud: Cloud
@@ -42,6 +43,7 @@ class Walk:
     steps: Collection[int] = ALL_STEPS
     show: Show | None = None
     doing: Doing = lambda _what: nullcontext()
+    stagehand: Cloud | None = None
     artefacts: list[Artefact] = field(default_factory=list)
     identity: Identity | None = None
     access: Access | None = None
@@ -56,7 +58,7 @@ class Walk:
         """
         if self.cloud.world == "sandbox":
             with self.doing("Setting the stage: resource group, vault, confidential VM"):
-                set_stage(self.cloud, self.stage)
+                set_stage(self.stagehand or self.cloud, self.stage)
         elif 4 in self.steps:  # before anything is changed
             self._check_inside()
             if tuple(self.steps) == (4,):

@@ -20,6 +20,7 @@ _SHELLS = ("sh", "fish", "powershell")
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command group to the command line."""
     from skrkit.cli.sandbox_fault import add_arguments as add_fault_arguments
+    from skrkit.cli.sandbox_principal import add_arguments as add_principal_arguments
 
     parser = commands.add_parser(
         "sandbox", help="run the embedded Azure: up, status, down, reset, env, fault, setting, exec"
@@ -46,6 +47,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     env.add_argument("--shell", choices=_SHELLS, default="sh")
     fault = action("fault", _fault, "switch a named fault on or off: what Azure says when that is wrong")
     add_fault_arguments(fault)
+    principal = action("principal", _principal, "callers with roles of their own: create, list, delete")
+    add_principal_arguments(principal)
     setting = action("setting", _setting, "list what can be as strict as Azure, or switch one of them")
     setting.add_argument("name", nargs="?", metavar="NAME", help="vault-limits: ten creates and releases in 10 s")
     setting.add_argument("state", nargs="?", choices=("on", "off"))
@@ -175,6 +178,12 @@ def _setting(arguments: argparse.Namespace) -> int:
     from skrkit.cli.sandbox_setting import setting
 
     return setting(arguments.name, arguments.state, as_json=arguments.json)
+
+
+def _principal(arguments: argparse.Namespace) -> int:
+    from skrkit.cli.sandbox_principal import principal
+
+    return principal(arguments, _exports)
 
 
 def _exec(arguments: argparse.Namespace) -> int:

@@ -145,7 +145,9 @@ def _print_plan(plan: list[str], *, as_json: bool, as_operator: bool) -> None:
 def _new_walk(cloud: Cloud, stage: Stage, steps: Collection[int], show: _Screen) -> Walk:
     from skrkit.walkthrough import Walk
 
-    return Walk(cloud=cloud, stage=stage, steps=steps, show=show.artefact, doing=show.doing)
+    # Who walks may be a principal that could set no stage: that is not what its walk is about.
+    stagehand = type(cloud).sandbox(as_operator=True) if cloud.world == "sandbox" else None
+    return Walk(cloud=cloud, stage=stage, steps=steps, show=show.artefact, doing=show.doing, stagehand=stagehand)
 
 
 def _walk(arguments: argparse.Namespace, walk: Walk, show: _Screen) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from skrkit.errors import ServiceError
 from skrkit.sandbox import chance
 from skrkit.sandbox.endpoint import Endpoint
+from skrkit.sandbox.environment import OBJECT_ID_VARIABLE
 from skrkit.sandbox.process import control, ensure_running, running
 
 if TYPE_CHECKING:
@@ -21,9 +23,14 @@ NONCE_BYTES = 16  # as `Cloud.make_nonce` has them
 _KEYGEN_TIMEOUT_S = 60.0  # two RSA-4096 keys, if nobody asked before
 
 
-def sandbox_cloud(cloud: type[Any], home: Path | None) -> Any:
-    """Return a `cloud` of the sandbox, started if it does not run, seen by its operator."""
+def sandbox_cloud(cloud: type[Any], home: Path | None, *, as_operator: bool = False) -> Any:
+    """Return a `cloud` of the sandbox, started if it does not run, seen by its operator.
+
+    Where the environment signs in as another principal of this sandbox (`skrkit sandbox principal create`), it is that
+    one's view, unless `as_operator`.
+    """
     endpoint = ensure_running(home)
+    caller = _operator_of(endpoint) if as_operator else _caller(endpoint)
 
     def enter(outside: Any, name: str) -> Any:
         # The endpoint file is read again: the VM may be younger than the view from outside.
@@ -39,11 +46,11 @@ def sandbox_cloud(cloud: type[Any], home: Path | None) -> Any:
         world="sandbox",
         tenant=endpoint.tenant,
         subscription=endpoint.subscription,
-        operator=endpoint.operator_oid,
+        operator=caller.object_id,
         **_moment(endpoint),
         proxy=endpoint.proxy_url,
         ca_file=endpoint.ca_file,
-        make_credential=lambda options: _operator(endpoint, options),
+        make_credential=lambda options: _credential(endpoint, caller, options),
         enter_vm=enter,
         load_amd_roots=lambda: _roots(endpoint),
     )
@@ -83,12 +90,35 @@ class _OneTenant:
         return self.inner.get_token_info(*scopes, options=kept)
 
 
-def _operator(endpoint: Endpoint, options: dict[str, Any]) -> TokenCredential:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Caller:
+    """Who signs in. The secret is shown to nobody."""
+
+    object_id: str
+    client_id: str
+    secret: str = field(repr=False)
+
+
+def _operator_of(endpoint: Endpoint) -> _Caller:
+    return _Caller(object_id=endpoint.operator_oid, client_id=endpoint.client_id, secret=endpoint.client_secret)
+
+
+def _caller(endpoint: Endpoint) -> _Caller:
+    """Return the principal that the environment signs in as, if it is one of this sandbox; else the operator."""
+    client_id, secret = os.environ.get("AZURE_CLIENT_ID", ""), os.environ.get("AZURE_CLIENT_SECRET", "")
+    object_id = os.environ.get(OBJECT_ID_VARIABLE, "")
+    here = os.environ.get("AZURE_TENANT_ID", "").lower() == endpoint.tenant
+    if here and client_id and secret and object_id and client_id.lower() != endpoint.client_id:
+        return _Caller(object_id=object_id, client_id=client_id, secret=secret)
+    return _operator_of(endpoint)
+
+
+def _credential(endpoint: Endpoint, caller: _Caller, options: dict[str, Any]) -> TokenCredential:
     from azure.identity import ClientSecretCredential
 
     # By name, or AZURE_AUTHORITY_HOST would choose the cloud.
     options = {"authority": "login.microsoftonline.com", **options}
-    return _OneTenant(ClientSecretCredential(endpoint.tenant, endpoint.client_id, endpoint.client_secret, **options))
+    return _OneTenant(ClientSecretCredential(endpoint.tenant, caller.client_id, caller.secret, **options))
 
 
 def _roots(endpoint: Endpoint) -> TrustRoots:

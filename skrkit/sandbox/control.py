@@ -1,4 +1,4 @@
-"""The sandbox's own interface, for `skrkit sandbox`: health, status, faults, settings, shutdown.
+"""The sandbox's own interface, for `skrkit sandbox`: health, status, faults, settings, principals, shutdown.
 
 Needs the endpoint file's secret. What a caller did wrong is answered 409, with the members of the `UsageError`.
 """
@@ -83,6 +83,12 @@ def app(world: World) -> Starlette:
         named = request.path_params.get("name", "")
         return JSONResponse(await run_in_threadpool(_settings, world, request.method, named))
 
+    async def principals(request: Request) -> Response:
+        from skrkit.sandbox.principals import answer
+
+        checked(request)
+        return JSONResponse(await run_in_threadpool(answer, world, request.method, dict(request.query_params)))
+
     routes = [
         Route("/health", health),
         Route("/status", status),
@@ -91,6 +97,7 @@ def app(world: World) -> Starlette:
         Route("/faults/{name}", faults, methods=["PUT", "DELETE"]),
         Route("/settings", settings),
         Route("/settings/{name}", settings, methods=["PUT", "DELETE"]),
+        Route("/principals", principals, methods=["GET", "PUT", "DELETE"]),
         Route("/shutdown", shutdown, methods=["POST"]),
     ]
     return Starlette(routes=routes, exception_handlers={AzureError: azure_error, UsageError: _usage_error})

@@ -6,7 +6,8 @@ from skrkit.sandbox.endpoint import Endpoint
 
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
-OPERATOR_VARIABLES = ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET")
+OBJECT_ID_VARIABLE = "SKRKIT_OBJECT_ID"  # of who signs in by AZURE_CLIENT_ID, where that is not the operator
+OPERATOR_VARIABLES = ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", OBJECT_ID_VARIABLE)
 INSIDE_VARIABLES = ("TPM2TOOLS_TCTI", "TPM2_PYTSS_TCTI", "SKRKIT_EVENT_LOG", "SKRKIT_VM")
 # What would lead a client past the proxy, or past IMDS to another source of identities.
 REMOVED = ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "SSL_CERT_DIR", "IDENTITY_ENDPOINT", "IDENTITY_HEADER",
@@ -28,7 +29,7 @@ def environment_of(endpoint: Endpoint, vm: str | None) -> tuple[dict[str, str], 
     variables |= {"AZURE_TENANT_ID": endpoint.tenant, "AZURE_SUBSCRIPTION_ID": endpoint.subscription}
     if door is None:
         variables |= {"AZURE_CLIENT_ID": endpoint.client_id, "AZURE_CLIENT_SECRET": endpoint.client_secret}
-        return variables, REMOVED + INSIDE_VARIABLES
+        return variables, (*REMOVED, *INSIDE_VARIABLES, OBJECT_ID_VARIABLE)
     variables |= {
         "TPM2TOOLS_TCTI": door.tcti,
         "TPM2_PYTSS_TCTI": door.tcti,

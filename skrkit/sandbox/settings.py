@@ -35,7 +35,7 @@ SETTINGS = (
     ),
     Setting(
         name=ROLE_DELAY,
-        does="A role assignment works two minutes after it was made, by the sandbox's clock; the first owner's at once.",
+        does="A role assignment works two minutes after it was made, by the sandbox's clock; an owner's first at once.",
     ),
 )
 

@@ -229,3 +229,23 @@ def test_without_the_roots_curl_refuses(sandbox: Endpoint) -> None:
     direct = "env -u CURL_CA_BUNDLE -u SSL_CERT_FILE curl -sS " + f"{LOGIN}/common/discovery/instance"
     done = skrkit(sandbox.home, "sandbox", "exec", "--", "sh", "-c", direct)
     assert done.returncode == 60, done.stderr
+
+
+def test_a_user_assigned_identity_is_named_by_each_of_its_ids(outside: Curl, inside: Curl, object_id: str) -> None:
+    group, arm = group_url(outside.endpoint), outside.operator(ARM)
+    path = f"{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/by-curl"
+    made = outside.ok("PUT", f"{path}?api-version=2023-01-31", {"location": STAGE.location}, arm)
+    ids, vm = made["properties"], f"{group}/{VM_ID}?api-version=2024-07-01"
+    both = {"type": "SystemAssigned, UserAssigned", "userAssignedIdentities": {made["id"]: {}}}
+    outside.ok("PATCH", vm, {"identity": both}, arm)
+    token = f"{IMDS}/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net"
+    named = (f"client_id={ids['clientId']}", f"object_id={ids['principalId']}", f"msi_res_id={made['id']}")
+    for selector in named:
+        answer = inside.ok("GET", f"{token}&{selector}", None, "Metadata: true")
+        assert (answer["client_id"], claims_of(answer["access_token"])["oid"]) == (ids["clientId"], ids["principalId"])
+    assert (
+        claims_of(inside.identity("https://vault.azure.net"))["oid"] == object_id
+    )  # the VM's own, where none is named
+    outside.ok("PATCH", vm, {"identity": {"type": "SystemAssigned"}}, arm)
+    status, refused = inside("GET", f"{token}&{named[0]}", None, "Metadata: true")
+    assert (status, refused) == (400, {"error": "invalid_request", "error_description": "Identity not found"})

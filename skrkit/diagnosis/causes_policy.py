@@ -173,7 +173,6 @@ CAUSES = (
         why="The token says that the host may debug the guest, and then read its memory, and the policy asks that it "
         "may not; or the policy asks for a VM that can be debugged.",
         fix="Let no VM that can be debugged have the key: deploy it anew. If the policy asks for true, ask for false.",
-        command=_UPDATE,
         mend=OFF,
         source=sources.MAA_CLAIMS,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from skrkit.diagnosis.finding import Finding
 from skrkit.diagnosis.reading import Reading
@@ -13,6 +14,9 @@ _PERMISSION = r"does not have keys (\w+) permission"
 _CALLER = r"\boid=([0-9A-Fa-f-]{36})\b"
 _PRIVATE = r"not an approved private link|ublic network access is disabled"
 _ROLE_ACTION = r"Action: '([^']{1,200})'"
+_RELEASE_ROLE, _READ_ROLE = "Key Vault Crypto Service Release User", "Key Vault Reader"
+_READ, _RELEASE = "read", "release/action"
+_SET_PERMISSIONS = r"--key-permissions( [a-z]+)+"
 
 
 def recognise(reading: Reading) -> Iterator[Finding]:
@@ -59,11 +63,11 @@ def _caller(reading: Reading) -> str:
 
 def _by_policy(reading: Reading, permission: str) -> Iterator[Finding]:
     """Return why an access policy does not give `permission`: not there, of another object id, not known yet."""
-    if permission != "release":
-        yield _other_permission(reading, permission)
-        return
     caller, entries = _caller(reading), _entries(reading)
     own = [entry for entry in entries if caller and str(entry.get("objectId", "")).lower() == caller]
+    if permission != "release":
+        yield _keeping(_other_permission(reading, permission), own, permission)
+        return
     if any("release" in _permissions(entry) for entry in own):
         yield reading.find(
             "access.not-propagated",
@@ -76,15 +80,25 @@ def _by_policy(reading: Reading, permission: str) -> Iterator[Finding]:
     others = [str(entry.get("objectId")) for entry in entries if "release" in _permissions(entry)]
     if others and caller:
         yield _stale(reading, caller, others)
-    yield reading.find(
+    missing = reading.find(
         "access.release-missing",
         "proved" if entries and caller and not others else "likely" if not others else "possible",
         expected=f"release among the key permissions of {caller or 'the caller'}",
         found=", ".join(sorted(set().union(*map(_permissions, own)))) or "no key permission",
         where="/properties/accessPolicies" if entries else "",
     )
+    yield _keeping(missing, own, permission)
     if not entries:
         yield from _unknown_record(reading)
+
+
+def _keeping(finding: Finding, own: list[Mapping[str, Json]], permission: str) -> Finding:
+    """Return the finding with a command that names what the caller may do already: it sets all key permissions."""
+    had = {name for name in set().union(*map(_permissions, own)) if re.fullmatch(r"[a-z]{1,40}", name)}
+    if not had:
+        return finding
+    wanted = " ".join(sorted(had | {permission}))
+    return replace(finding, command=re.sub(_SET_PERMISSIONS, f"--key-permissions {wanted}", finding.command))
 
 
 def _stale(reading: Reading, caller: str, others: list[str]) -> Finding:
@@ -123,10 +137,10 @@ def _other_permission(reading: Reading, permission: str) -> Finding:
 def _by_role(reading: Reading) -> Iterator[Finding]:
     caller = _caller(reading)
     action = re.search(_ROLE_ACTION, reading.refusal.words)
-    needed = action.group(1) if action else "Microsoft.KeyVault/vaults/keys/release/action"
+    needed = action.group(1) if action else f"Microsoft.KeyVault/vaults/keys/{_READ if reading.reads_key else _RELEASE}"
     granted = [str(entry.get("objectId")) for entry in _entries(reading) if "release" in _permissions(entry)]
     if granted and reading.part(reading.case.vault, "properties", "enableRbacAuthorization"):
-        yield reading.find(
+        ignored = reading.find(
             "access.rbac-mode",
             "proved",
             expected=f"a role with {needed}",
@@ -134,6 +148,7 @@ def _by_role(reading: Reading) -> Iterator[Finding]:
             where="/properties/enableRbacAuthorization",
             evidence=(f"access policies with release: {', '.join(granted)[:200]}",),
         )
+        yield _with_role(ignored, needed)
     missing = reading.find(
         "access.role-missing",
         "likely",
@@ -141,6 +156,7 @@ def _by_role(reading: Reading) -> Iterator[Finding]:
         found="no assignment that covers it",
         evidence=(f"caller: {caller}",) if caller else (),
     )
+    missing = _with_role(missing, needed)
     if "/keys/release/" in needed:
         yield missing
         found = "a role that may be Key Vault Crypto User"
@@ -154,6 +170,14 @@ def _by_role(reading: Reading) -> Iterator[Finding]:
         yield reading.find("access.rbac-mode", "possible", expected="a role", found=found)
     found = "a role that may be minutes old"
     yield reading.find("access.not-propagated", "possible", expected="a role that works already", found=found)
+
+
+def _with_role(finding: Finding, action: str) -> Finding:
+    """Return the finding with the role that covers the action: who only reads keys gets none that releases them."""
+    if not action.endswith("/keys/read"):
+        return finding
+    fix, command = (text.replace(_RELEASE_ROLE, _READ_ROLE) for text in (finding.fix, finding.command))
+    return replace(finding, fix=fix, command=command)
 
 
 def _firewall(reading: Reading) -> Finding:

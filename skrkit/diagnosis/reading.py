@@ -112,6 +112,11 @@ class Reading:
             value = value.get(name)
         return dict(value) if isinstance(value, Mapping) else value
 
+    @property
+    def reads_key(self) -> bool:
+        """Whether what was refused was to read a key: by the VM, or by who prepared the release."""
+        return self.refusal.method == "GET" and "/keys/" in self.refusal.url
+
     @cached_property
     def names(self) -> dict[str, str]:
         """The names of this case for commands. Only plain ones: a command is pasted into a shell."""
@@ -125,11 +130,14 @@ class Reading:
             "resource_group": _resource_group(vault_id) or _resource_group(case.vm.get("id")),
             "location": case.vault.get("location") or case.vm.get("location"),
             "tenant": self.part(case.vault, "properties", "tenantId") or case.access_token.get("tid"),
-            "object_id": _first(_CALLER, words) or case.access_token.get("oid"),
+            "object_id": case.access_token.get("oid"),
             "address": _first(_ADDRESS, words),
             "authority": case.authority or self.claims.get("iss"),
             **{name: value for name, value in case.asked.items() if value},
         }
+        refused = _first(_CALLER, words)  # whom the service refused, which may be another than the VM
+        if refused or self.reads_key:
+            known["object_id"] = refused
         return {name: value for name, value in known.items() if isinstance(value, str) and re.fullmatch(_PLAIN, value)}
 
     def find(

@@ -437,7 +437,8 @@ def test_the_rest_of_the_case_proves_it(answer: Json, more: dict[str, Any], caus
 
 def test_a_command_is_in_the_names_of_the_case() -> None:
     finding = explain(case_of(403, PERMISSION, vault=VAULT_RECORD)).findings[0]
-    assert finding.command == f"az keyvault set-policy --name contoso --object-id {OID} --key-permissions release"
+    # The command sets them all: what the identity has already stays.
+    assert finding.command == f"az keyvault set-policy --name contoso --object-id {OID} --key-permissions get release"
     inside = explain(case_of(403, PERMISSION, vault=VAULT_RECORD, world="sandbox")).findings[0]
     assert inside.command == "skrkit walkthrough --step 2"
 

@@ -1,0 +1,140 @@
+"""Every command of the catalogue is run: the Azure CLI's as its requests, the others as they are; they do mend."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from skrkit.cloud import Cloud
+from skrkit.diagnosis.catalogue import catalogue, cause_named
+from skrkit.diagnosis.explain import explain
+from skrkit.diagnosis.finding import Finding
+from skrkit.doctor.gather import gather_case
+from skrkit.policy.templates import cvm_policy
+from skrkit.provision.key import create
+from skrkit.sandbox import process
+from skrkit.sandbox.faults.table import all_faults
+from skrkit.walkthrough import Walk
+from tests.diagnosis.az import COMMANDS, Desk
+from tests.diagnosis.sandboxed import STAGE, switched_on
+
+NEW_KEY, OTHER_KEY = "made-anew", "worked-on"
+ROUNDS = 2  # of a cause whose mending shows the next: a new identity has no grant yet
+NAMES = {  # what a person fills in
+    "key": OTHER_KEY, "new_key": "of-its-own", "vault": STAGE.vault, "vm": STAGE.vm, "resource_group": STAGE.resource_group,
+    "location": STAGE.location, "nsg": "nsg-1", "provider": "mine", "address": "127.0.0.1", "ops": "sign verify",
+    "time": "2030-01-01T00:00:00+00:00",
+}  # fmt: skip
+AZ = sorted({cause.command for cause in catalogue() if cause.command.startswith("az ")})
+# A new object id leaves the grant of the old one behind: the others first.
+_NEW_ID = ("access.stale-object-id", "identity.none")
+STATE = sorted((fault.name for fault in all_faults() if fault.kind == "state"), key=_NEW_ID.__contains__)
+
+# What the command of a cause only shows, or does beside the fault, and why.
+SHOWS_ONLY = {
+    "identity.several": "which identities there are: the client then names one of them",
+    "key.not-found": "which keys there are: the client then names one of them",
+    "policy.secure-boot": "Secure Boot is on in the sandbox's VM: the fault's policy asks for another claim",
+}
+
+# What no command mends, and why.
+NOT_BY_COMMAND = {
+    "policy.debug": "a VM that can be debugged is deployed anew: a policy that lets it pass is no mending"
+}
+
+FOLLOWED_BY = {
+    "identity.none": "access.stale-object-id",  # a new object id: the grant of before names the old one
+    "access.rbac-mode": "access.rbac-mode",  # first the VM's, then the operator's, who reads the key
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    made: Path = tmp_path_factory.mktemp("commands")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKRKIT_HOME", str(made))
+        cloud = Cloud.sandbox(home=made)
+        Walk(cloud=cloud, stage=STAGE).run()
+        create(cloud, STAGE.vault_url(cloud), OTHER_KEY, cvm_policy(STAGE.attestation))
+        yield made
+    process.reset(made)
+
+
+@pytest.fixture
+def desk(home: Path, tmp_path: Path) -> Desk:
+    """An operator's desk on which lies the policy that step 3 makes."""
+    (tmp_path / "policy.json").write_bytes(cvm_policy(STAGE.attestation).raw)
+    endpoint = process.running(home)
+    assert endpoint is not None
+    return Desk(endpoint=endpoint, folder=tmp_path)
+
+
+def test_each_command_of_the_azure_cli_has_its_requests() -> None:
+    words = {" ".join(_plain(command)) for command in AZ}
+    assert words == COMMANDS.keys()
+
+
+def _plain(command: str) -> list[str]:
+    words = shlex.split(command)[1:]
+    return words[: next((place for place, word in enumerate(words) if word.startswith("--")), len(words))]
+
+
+# Finding by finding, as a person would: the first one's command in Azure's names, then what is found after it.
+@pytest.mark.parametrize("name", [name for name in STATE if name not in SHOWS_ONLY | NOT_BY_COMMAND])
+def test_the_azure_command_of_a_cause_mends_it(home: Path, desk: Desk, name: str) -> None:
+    with switched_on(home, name):
+        first = in_azure(home)
+        assert first is not None
+        assert first.cause.id == name
+        desk.az(first.command.replace("NEW_KEY", NEW_KEY))
+        key = NEW_KEY if "NEW_KEY" in first.command else STAGE.key
+        for _ in range(ROUNDS - 1):
+            following = in_azure(home, key=key)
+            if following is not None:
+                assert following.cause.id == FOLLOWED_BY.get(name), following
+                desk.az(following.command.replace("OBJECT_ID", desk.operator))
+        assert in_azure(home, key=key) is None
+
+
+def in_azure(home: Path, *, key: str = STAGE.key) -> Finding | None:
+    """Return the first finding of a walk as it is told in Azure, with the Azure CLI's command; None when it works."""
+    case = gather_case(Cloud.sandbox(home=home), replace(STAGE, key=key))
+    if not explain(case).refusal and not explain(case).findings:
+        return None
+    return explain(replace(case, world="azure", evidence={})).findings[0]  # the evidence is vouched for by no AMD root
+
+
+@pytest.mark.parametrize("name", SHOWS_ONLY)
+def test_what_only_shows_leaves_the_fault_as_it_is(home: Path, desk: Desk, name: str) -> None:
+    with switched_on(home, name):
+        first = in_azure(home)
+        assert first is not None
+        assert first.cause.id == name
+        assert desk.az(first.command)
+        again = in_azure(home)
+        assert again is not None
+        assert again.cause.id == name
+
+
+def test_every_fault_of_state_has_a_command_of_the_azure_cli() -> None:
+    assert {name for name in STATE if not cause_named(name).command.startswith("az ")} == NOT_BY_COMMAND.keys()
+
+
+@pytest.mark.parametrize("command", AZ)
+def test_a_command_of_the_azure_cli_is_taken(home: Path, desk: Desk, command: str) -> None:
+    """Where the sandbox does not have what it asks for, it says so, and this test is skipped."""
+    identity = desk.az(f"az vm show --resource-group {STAGE.resource_group} --name {STAGE.vm}")["identity"]
+    vault_id = STAGE.vault_id(Cloud.sandbox(home=home))
+    known = NAMES | {"object_id": identity["principalId"], "tenant": identity["tenantId"], "vault_id": vault_id}
+    if "--not-before" in command:
+        known["time"] = "2029-01-01T00:00:00+00:00"
+    if "recover" in command:
+        desk.vault("DELETE", STAGE.vault, f"/keys/{OTHER_KEY}")
+    answer = desk.az(command.format_map(known))
+    if answer is None:
+        pytest.skip(f"NOT IN THE SANDBOX: {command.partition(' --')[0]}")
+    assert answer

@@ -1,4 +1,4 @@
-"""Evidence in, token out: what a shared provider does for `/attest/AzureGuest` and `/attest/SevSnpVm`.
+"""Evidence in, token out: what a provider does for `/attest/AzureGuest` and `/attest/SevSnpVm`.
 
 The order (attestation-and-imds.md 1.9):
 (1) decode the request; (2) hardware: the report, its certificates up to the sandbox's root, chip and TCB, signature,
@@ -6,6 +6,7 @@ REPORT_DATA over the runtime data; guest only: (3) AK in the runtime claims, quo
 certificate; (5) event log; (6) ephemeral key; then (7) compliance and claims; (8) policy; (9) token.
 Steps (2) and (3) are skrkit's own verifier with the sandbox's root, and their ids are its ids.
 A step that fails is 400 InvalidParameter and names itself; a policy that denies is 400 PolicyEvaluationError.
+A draft policy that comes with a platform request is tried in place of the provider's, for a token that nobody signs.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from skrkit.encoding import json_object
 from skrkit.errors import ParseError
 from skrkit.sandbox.faults import token as faults
 from skrkit.sandbox.maa import boot, claims, policy, vtpm
-from skrkit.sandbox.maa.refusal import denied_by_own_policy, malformed, refused
+from skrkit.sandbox.maa.refusal import malformed, refused
 from skrkit.sandbox.maa.request import Hardware, TpmInfo, guest_request, platform_request
-from skrkit.sandbox.maa.token import seal_token, sign_token
+from skrkit.sandbox.maa.token import seal_token, sign_token, unsecured_token
 from skrkit.wire import Json
 
 if TYPE_CHECKING:
@@ -115,10 +116,7 @@ def attest_guest(world: World, host: str, body: dict[str, Json]) -> str:
         boot=measured,
         key=key,
     )
-    policy.authorize_guest(issued)  # (8)
-    if world.faulty("evidence.maa-policy"):
-        raise denied_by_own_policy()
-    issued["x-ms-policy-hash"] = policy.AZURE_GUEST_HASH
+    issued |= policy.judge(_policy(world, host, "azureguest"), issued)  # (8)
     return seal_token(sign_token(world, host, issued), faults.sealing_key(world, key))  # (9)
 
 
@@ -136,5 +134,14 @@ def attest_platform(world: World, host: str, body: dict[str, Json]) -> str:
         issued["x-ms-inittime"] = _json(request.inittime, "initTimeData")
     if request.nonce is not None:
         issued["nonce"] = request.nonce
-    issued["x-ms-policy-hash"] = policy.SEV_SNP_HASH  # (8) the default policy permits all
+    if request.draft_policy is not None:
+        issued |= policy.judge(policy.draft(request.draft_policy), issued)
+        return unsecured_token(world, host, issued)
+    issued |= policy.judge(_policy(world, host, "sevsnpvm"), issued)  # (8)
     return sign_token(world, host, issued)  # (9)
+
+
+def _policy(world: World, host: str, kind: str) -> policy.InForce:
+    found = policy.in_force(world, host, kind)
+    assert found is not None  # both kinds have a default
+    return found

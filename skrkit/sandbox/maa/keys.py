@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from skrkit.sandbox import keygen
+from skrkit.sandbox.maa.providers import find
 from skrkit.sandbox.silicon import certificate_from, certificate_text, private_pem, rsa_key
-from skrkit.token.providers import is_shared_provider
 from skrkit.wire import Json
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ class SigningKey:
 
 
 def signing_key(world: World, host: str) -> SigningKey:
-    """Return the key of a shared provider. Raises `LookupError` for a host that is none."""
-    if not is_shared_provider(host):
-        raise LookupError(f"{host} is not a shared attestation provider")
+    """Return the key of a provider. Raises `LookupError` for a host that is none."""
     cached = world.cache.get(f"maa/{host}")
     if isinstance(cached, SigningKey):
         return cached
     with _making:
+        if find(world, host) is None:
+            raise LookupError(f"{host} is not an attestation provider")
         document = world.store.get(KIND, host)
         if document is None:
             document = _make(world, host)
@@ -81,7 +81,7 @@ def jwks_of(world: World, host: str) -> dict[str, Json]:
 
     An entry has `x5c` and no `n` or `e`, as the real service promises no more.
     """
-    if not is_shared_provider(host):
+    if find(world, host) is None:
         return {"keys": []}
     made = signing_key(world, host)
     der = made.certificate.public_bytes(Encoding.DER)

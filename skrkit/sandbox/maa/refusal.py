@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from skrkit.errors import SkrkitError
 from skrkit.sandbox.web import AzureError
 
@@ -21,16 +23,30 @@ def malformed(step: str, cause: SkrkitError) -> AzureError:
     return refused(step, f"{cause.what} at {cause.where} is not {cause.expected}.")
 
 
-def denied(claim: str) -> AzureError:
-    """Return 400 PolicyEvaluationError, as a shared provider answers when its default policy denies."""
-    inner = {
-        "code": "PolicyValidationFailure",
-        "details": [{"code": "PolicyFailureClaim", "target": claim, "value": "false"}],
-    }
-    message = f"{DENIED} The claim {claim!r} is not true."
-    return AzureError(400, "PolicyEvaluationError", message, extra={"innererror": inner})
+def denied(claims: Sequence[tuple[str, str]] = ()) -> AzureError:
+    """Return 400 PolicyEvaluationError. Claims whose value denied are named, where the rule shows which they are."""
+    if not claims:
+        return AzureError(400, "PolicyEvaluationError", DENIED)
+    details = [{"code": "PolicyFailureClaim", "target": name, "value": value} for name, value in claims]
+    inner = {"code": "PolicyValidationFailure", "details": details}
+    said = ", ".join(f"the claim {name!r} is {value}" for name, value in claims)
+    return AzureError(
+        400, "PolicyEvaluationError", f"{DENIED} {said[0].upper()}{said[1:]}.", extra={"innererror": inner}
+    )
 
 
-def denied_by_own_policy() -> AzureError:
-    """Return 400 PolicyEvaluationError as for a policy that a provider's owner has set: no word of what it asks for."""
-    return AzureError(400, "PolicyEvaluationError", DENIED)
+def not_evaluated(cause: SkrkitError) -> AzureError:
+    """Return 400 PolicyEvaluationError for a policy that the claims make impossible to evaluate (words inferred)."""
+    message = f"Native operation failed with 65518: Policy Evaluation Error has occurred Msg:[{cause.what} at "
+    return AzureError(400, "PolicyEvaluationError", f"{message}{cause.where}: expected {cause.expected}]")
+
+
+def not_parsed(cause: SkrkitError, *, line: str, column: str) -> AzureError:
+    """Return 400 PolicyParsingError in the form of Azure's troubleshooting guide; the failure message is skrkit's."""
+    return AzureError(
+        400,
+        "PolicyParsingError",
+        "Native operation failed with 65526: Invalid policy was specified Msg:[Policy Parser Exception Thrown: "
+        f"Offending symbol: {cause.found}\nLine: '{line}', Column: '{column}'\n"
+        f"Failure message: 'mismatched input {cause.found} expecting {cause.expected}']",
+    )

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from skrkit.sandbox.maa.members import Members
 from skrkit.sandbox.maa.refusal import refused
+from skrkit.sandbox.maa.tdx import tdx_kind
+from skrkit.sandbox.web import AzureError
 from skrkit.wire import Json
 
 PEM_END = b"-----END CERTIFICATE-----"
@@ -65,16 +67,18 @@ class PlatformRequest:
     inittime: bytes | None
     inittime_is_json: bool
     nonce: Json = field(default=None)
+    draft_policy: str | None = None
 
 
 def _hardware(proof: Members, runtime_data: bytes | None) -> Hardware:
+    report = proof.bytes("SnpReport")
+    if (tdx := tdx_kind(report)) is not None:
+        raise refused(f"request.{proof.at}.SnpReport", f"SnpReport is {tdx}, and no AMD SEV-SNP report.")
     pem = proof.bytes("VcekCertChain")
     leaf, end, chain = pem.partition(PEM_END)
     if not end:
         raise refused(f"request.{proof.at}.VcekCertChain", "VcekCertChain must be PEM: VCEK, ASK, ARK.")
-    return Hardware(
-        report=proof.bytes("SnpReport"), vcek=leaf + end + b"\n", chain=chain.lstrip(), runtime_data=runtime_data
-    )
+    return Hardware(report=report, vcek=leaf + end + b"\n", chain=chain.lstrip(), runtime_data=runtime_data)
 
 
 def _index(value: Json, at: str) -> int:
@@ -129,6 +133,14 @@ def _members(value: Json) -> list[Json]:
     return value if isinstance(value, list) else []
 
 
+def _other_isolation(found: str) -> AzureError:
+    """Return the refusal of a machine of another kind. The real service takes Tdx and TrustedLaunch too."""
+    words = "IsolationInfo.Type must be SevSnp: all that the sandbox attests."
+    if found == "Tdx":
+        words = f"{words} The evidence says that it is Intel TDX's, and the sandbox has no such machine."
+    return refused("request.IsolationInfo.Type", words)
+
+
 def guest_request(body: dict[str, Json]) -> GuestRequest:
     """Return a decoded guest attestation request. Raises `AzureError` 400 that names the member."""
     info = Members(body, "body").json("AttestationInfo")
@@ -136,8 +148,7 @@ def guest_request(body: dict[str, Json]) -> GuestRequest:
         raise refused("request.AttestationProtocolVersion", "AttestationProtocolVersion must be 2.0.")
     isolation = info.object("IsolationInfo")
     if isolation.text("Type") != "SevSnp":
-        # The real service takes Tdx and TrustedLaunch too; the sandbox has no such machine.
-        raise refused("request.IsolationInfo.Type", "IsolationInfo.Type must be SevSnp: all that the sandbox attests.")
+        raise _other_isolation(isolation.text("Type"))
     evidence = isolation.object("Evidence")
     return GuestRequest(
         protocol="2.0",
@@ -168,8 +179,6 @@ def _typed_data(body: Members, name: str) -> tuple[bytes | None, bool]:
 def platform_request(body: dict[str, Json]) -> PlatformRequest:
     """Return a decoded platform attestation request. Raises `AzureError` 400 that names the member."""
     members = Members(body, "body")
-    if members.has("draftPolicyForAttestation"):
-        raise refused("request.draftPolicyForAttestation", "draft policies are not evaluated by the sandbox.")
     runtime_data, runtime_is_json = _typed_data(members, "runtimeData")
     inittime, inittime_is_json = _typed_data(members, "initTimeData")
     nonce = members.value("nonce")
@@ -181,4 +190,5 @@ def platform_request(body: dict[str, Json]) -> PlatformRequest:
         inittime=inittime,
         inittime_is_json=inittime_is_json,
         nonce=nonce,
+        draft_policy=members.text("draftPolicyForAttestation") if members.has("draftPolicyForAttestation") else None,
     )

@@ -1,4 +1,4 @@
-"""The HTTP face of a provider: attestation, published keys, discovery. Everything else is 404."""
+"""The HTTP face of a provider: attestation, published keys, discovery, policies. Everything else is 404."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from skrkit.sandbox.faults import network
+from skrkit.sandbox.maa import management
 from skrkit.sandbox.maa.attest import attest_guest, attest_platform
 from skrkit.sandbox.maa.keys import jwks_of
+from skrkit.sandbox.maa.providers import Provider, find
+from skrkit.sandbox.maa.tdx import refuse_tdx
 from skrkit.sandbox.web import AzureError, azure_error, host, json_body, new_request_id
-from skrkit.token.providers import is_shared_provider
 from skrkit.wire import Json
 
 if TYPE_CHECKING:
@@ -26,55 +28,63 @@ MAX_REQUEST_BYTES = 4 << 20  # a real request has 30 to 60 kB, most of it the ev
 Attest = Callable[["World", str, "dict[str, Json]"], str]
 
 KINDS: dict[str, Attest] = {"azureguest": attest_guest, "sevsnpvm": attest_platform}
-ABSENT = ("sgxenclave", "openenclave", "tdxvm", "tpm")
+ABSENT = ("sgxenclave", "openenclave", "tpm")
+TDX = "tdxvm"
 
 
 def app(world: World) -> Starlette:
     """Return the ASGI app of every `*.attest.azure.net` host; which provider answers follows from the Host header."""
 
+    def asked(request: Request) -> Provider:
+        return provider(world, host(request))
+
     async def attest(request: Request) -> Response:
         network.check_maa(world, attests=True)
-        name = provider(request)
+        name = asked(request).host
         kind = str(request.path_params["kind"])
         handler = KINDS.get(kind.lower())
-        if handler is None:
+        if handler is None and kind.lower() != TDX:
             raise _unknown_kind(kind)
         if not request.query_params.get("api-version"):
             raise AzureError(400, "InvalidParameter", "The query parameter 'api-version' is required.")
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise AzureError(415, "UnsupportedMediaType", "The content type must be application/json.")
         body = await json_body(request, code="InvalidParameter", limit=MAX_REQUEST_BYTES)
+        if handler is None:
+            raise refuse_tdx(body)
         return _answer({"token": await run_in_threadpool(handler, world, name, body)})
 
     async def certs(request: Request) -> Response:
         network.check_maa(world)
-        return _answer(await run_in_threadpool(jwks_of, world, provider(request)))
+        return _answer(await run_in_threadpool(jwks_of, world, asked(request).host))
 
     async def discovery(request: Request) -> Response:
         network.check_maa(world)
-        return _answer(openid_configuration(provider(request)))
+        return _answer(openid_configuration(asked(request).host))
 
     return Starlette(
         routes=[
             Route("/attest/{kind}", attest, methods=["POST"]),
             Route("/certs", certs, methods=["GET"]),
             Route("/.well-known/openid-configuration", discovery, methods=["GET"]),
+            *management.routes(world, asked),
         ],
         exception_handlers={AzureError: azure_error, 404: _not_found, 405: _not_allowed},
     )
 
 
-def provider(request: Request) -> str:
-    """Return the host of the shared provider that is asked. Raises `AzureError` 404 for a host that is none."""
-    name = host(request)
-    if not is_shared_provider(name):
+def provider(world: World, name: str) -> Provider:
+    """Return the provider at a host name. Raises `AzureError` 404 for a host that is none."""
+    found = find(world, name)
+    if found is None:
         raise AzureError(
             404,
             "ResourceNotFound",
             f"There is no attestation provider at '{name}'. The sandbox has the shared providers, "
-            "https://shared<abbr>.<abbr>.attest.azure.net, such as https://sharedweu.weu.attest.azure.net.",
+            "https://shared<abbr>.<abbr>.attest.azure.net, such as https://sharedweu.weu.attest.azure.net, and those "
+            "that were made through Resource Manager.",
         )
-    return name
+    return found
 
 
 def openid_configuration(name: str) -> dict[str, Json]:

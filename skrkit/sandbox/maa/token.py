@@ -32,9 +32,14 @@ def _compact(value: Json) -> bytes:
 
 
 def sign_token(world: World, host: str, claims: dict[str, Json]) -> str:
-    """Return a compact JWS of the claims and the registered ones, members in alphabetical order at every level."""
+    """Return a token of attestation: the claims and the registered ones, signed; a fault may have another one."""
+    token = sign_answer(world, host, claims)
+    return faults.wrong_token(world, host, token) or token
+
+
+def _registered(world: World, host: str) -> dict[str, Json]:
     issued = int(world.now().timestamp())
-    registered: dict[str, Json] = {
+    return {
         "exp": issued + LIFETIME_S,
         "iat": issued,
         "iss": f"https://{host}",
@@ -42,10 +47,18 @@ def sign_token(world: World, host: str, claims: dict[str, Json]) -> str:
         "nbf": issued,
         "x-ms-ver": "1.0",
     }
+
+
+def sign_answer(world: World, host: str, claims: dict[str, Json]) -> str:
+    """Return a compact JWS of the claims and the registered ones, members in alphabetical order at every level."""
     made = signing_key(world, host)
     header: dict[str, Json] = {"alg": "RS256", "jku": f"https://{host}/certs", "kid": made.kid, "typ": "JWT"}
-    token = compact_jws(header, {**claims, **registered}, rs256(made.key))
-    return faults.wrong_token(world, host, token) or token
+    return compact_jws(header, {**claims, **_registered(world, host)}, rs256(made.key))
+
+
+def unsecured_token(world: World, host: str, claims: dict[str, Json]) -> str:
+    """Return a token that nobody signed: what a draft policy is answered with, for nobody to rely on."""
+    return compact_jws({"alg": "none", "typ": "JWT"}, {**claims, **_registered(world, host)}, lambda _covered: b"")
 
 
 def compact_jws(header: dict[str, Json], claims: dict[str, Json], sign: Callable[[bytes], bytes]) -> str:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from skrkit.sandbox.bootlog import boot_event_log
+from skrkit.sandbox.cast import ensure_cast
 from skrkit.sandbox.hcl import report_data_of, runtime_claims
 from skrkit.sandbox.machine import Machines
 from skrkit.sandbox.silicon import Chip, Silicon
@@ -36,6 +37,7 @@ AK_ATTRIBUTES = 0x00050472
 def make_world(home: Path, now: Callable[[], datetime] = lambda: NOW) -> World:
     """A world with silicon and machines, and without TLS: nothing here listens."""
     store = Store(home / "state.db")
+    ensure_cast(store, now())
     silicon = Silicon(store, now)
     machines = Machines(store, silicon, now)
     return World(home=home, store=store, tls=cast("Any", None), silicon=silicon, machines=machines, now=now)

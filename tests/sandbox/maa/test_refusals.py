@@ -431,10 +431,11 @@ def test_an_expired_ak_certificate_is_refused(app: ASGIApp, vm: Attester, clock:
     ("method", "url", "status", "code"),
     [
         ("POST", f"https://{HOST}/attest/AzureGuest", 400, "InvalidParameter"),
-        ("POST", f"https://{HOST}/attest/TdxVm?api-version=2023-04-01-preview", 404, "ResourceNotFound"),
+        ("POST", f"https://{HOST}/attest/TdxVm?api-version=2023-04-01-preview", 400, "InvalidParameter"),
         ("POST", f"https://{HOST}/attest/Nonsense?api-version=2020-10-01", 404, "ResourceNotFound"),
         ("GET", f"https://{HOST}/attest/AzureGuest?api-version=2020-10-01", 405, "MethodNotAllowed"),
-        ("GET", f"https://{HOST}/policies/AzureGuest?api-version=2020-10-01", 404, "ResourceNotFound"),
+        ("GET", f"https://{HOST}/policies/AzureGuest?api-version=2020-10-01", 401, "Unauthorized"),
+        ("GET", f"https://{HOST}/certificates?api-version=2020-10-01", 401, "Unauthorized"),
         ("GET", "https://mine.weu.attest.azure.net/certs", 404, "ResourceNotFound"),
         ("GET", "https://sharedxx.xx.attest.azure.net/certs", 404, "ResourceNotFound"),
         ("POST", "https://sharedxx.xx.attest.azure.net/attest/AzureGuest?api-version=1", 404, "ResourceNotFound"),

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from azure.mgmt.authorization import AuthorizationManagementClient
     from azure.mgmt.compute import ComputeManagementClient
     from azure.mgmt.keyvault import KeyVaultManagementClient
+    from azure.mgmt.resource.deployments import DeploymentsMgmtClient
     from azure.mgmt.resource.resources import ResourceManagementClient
 
     from skrkit.cloud import Cloud
@@ -47,3 +48,10 @@ def resource_groups(cloud: Cloud, transport: Any = None) -> ResourceManagementCl
     from azure.mgmt.resource.resources import ResourceManagementClient
 
     return ResourceManagementClient(cloud.credential(), cloud.subscription, **_options(cloud, transport))
+
+
+def deployments(cloud: Cloud, transport: Any = None) -> DeploymentsMgmtClient:
+    """Return the client for template deployments."""
+    from azure.mgmt.resource.deployments import DeploymentsMgmtClient
+
+    return DeploymentsMgmtClient(cloud.credential(), cloud.subscription, **_options(cloud, transport))

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from skrkit.sandbox.arm.templates.carrying import Caller, There, nested, request_body
+from skrkit.sandbox.arm.templates.carrying import Caller, nested, request_body
 from skrkit.sandbox.arm.templates.parameters import MASK
 from skrkit.sandbox.arm.templates.planning import Planned, is_nested
 from skrkit.sandbox.arm.templates.preparing import Prepared
@@ -18,17 +18,14 @@ _CASELESS = frozenset(("id", "location", "tenantId", "objectId"))  # Azure compa
 
 
 class Unmade:
-    """The resources of a plan before it is carried out: what is there is read, the rest is not known yet."""
+    """The resources of a plan in a prediction. `reference` is never resolved there, even for what is there already.
 
-    def __init__(self, there: There) -> None:
-        self.there = there
+    So a member that comes from it is always said to change: documented with the what-if operation.
+    """
 
     def reference(self, wanted: str, api_version: str, *, full: bool) -> Any:
-        """Return what is there. Raises `UnknownYet` for what is not."""
-        try:
-            return self.there.reference(wanted, api_version, full=full)
-        except AzureError:
-            raise UnknownYet from None
+        """Raise `UnknownYet`."""
+        raise UnknownYet
 
 
 def changes(prepared: Prepared, caller: Caller, *, ids_only: bool) -> list[dict[str, Any]]:
@@ -49,19 +46,16 @@ def changes(prepared: Prepared, caller: Caller, *, ids_only: bool) -> list[dict[
     return sorted(found, key=lambda change: str(change["resourceId"]).lower())
 
 
-def _planned_changes(
-    prepared: Prepared, caller: Caller, *, ids_only: bool, around: There | None = None
-) -> list[dict[str, Any]]:
-    there = There(caller, prepared.resources, around)
+def _planned_changes(prepared: Prepared, caller: Caller, *, ids_only: bool) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for planned in prepared.resources:
         if not planned.wanted or planned.existing:
             continue
-        scope = replace(planned.scope, resources=Unmade(there), lenient=True)
+        scope = replace(planned.scope, resources=Unmade(), lenient=True)
         try:
             if is_nested(planned.source):
                 ready = nested(planned, scope, caller.clock(), prepared.depth + 1, masked=True)
-                found += _planned_changes(ready, caller, ids_only=ids_only, around=there)
+                found += _planned_changes(ready, caller, ids_only=ids_only)
             else:
                 found.append(_change(planned, request_body(planned, scope), caller, ids_only=ids_only))
         except (ExpressionError, UnknownYet, AzureError) as error:
@@ -96,13 +90,13 @@ def _change(planned: Planned, body: dict[str, Any], caller: Caller, *, ids_only:
 def differences(before: dict[str, Any], after: dict[str, Any], path: str = "") -> list[dict[str, Any]]:
     """Return what the template's members would change. What it does not mention stays, as a provider's defaults do.
 
-    An expression that is not evaluated yet, and a secret, are left out: neither can be compared.
+    A secret is left out, since nobody is told what it was.
     """
     found: list[dict[str, Any]] = []
     for name, wanted in after.items():
         here = f"{path}.{name}" if path else name
         there = before.get(name)
-        if wanted == MASK or (isinstance(wanted, str) and wanted.startswith("[")):
+        if wanted == MASK:
             continue
         if isinstance(wanted, dict) and isinstance(there, dict):
             found += differences(there, wanted, here)

@@ -19,6 +19,7 @@ from typing import Any
 
 from skrkit.sandbox.endpoint import Endpoint
 from tests.sandbox.faults.faulted import claims_of
+from tests.sandbox.hsm.azure import HOLDERS, jwk
 from tests.sandbox.running import (
     ARM,
     Answer,
@@ -31,8 +32,7 @@ from tests.sandbox.running import (
 )
 
 VAULT_API, KEYS_API, ROLES_API, NETWORK_API = "2024-11-01", "2025-07-01", "2022-04-01", "2024-05-01"
-ATTESTATION_API, POLICIES_API, COMPUTE_API = "2020-10-01", "2022-08-01", "2024-07-01"
-SHARED_PROVIDER = "https://sharedweu.weu.attest.azure.net"
+ATTESTATION_API, COMPUTE_API, HSM_API, HSM_KEYS_API = "2020-10-01", "2024-07-01", "2026-05-15", "7.5"
 
 Options = Mapping[str, tuple[str, ...]]
 
@@ -78,6 +78,12 @@ class Desk:
         """Return a vault's answer."""
         url = f"https://{vault}.vault.azure.net{path}?api-version={KEYS_API}"
         token = operator_token(self.endpoint, "https://vault.azure.net")
+        return _json(send(self.endpoint, method, url, body, Authorization=bearer(token)), method, url)
+
+    def hsm(self, method: str, hsm: str, path: str, body: Any = None) -> Any:
+        """Return a Managed HSM's answer."""
+        url = f"https://{hsm}.managedhsm.azure.net{path}?api-version={HSM_KEYS_API}"
+        token = operator_token(self.endpoint, "https://managedhsm.azure.net")
         return _json(send(self.endpoint, method, url, body, Authorization=bearer(token)), method, url)
 
     def group(self, options: Options) -> str:
@@ -313,10 +319,31 @@ def _role_assignments(desk: Desk, options: Options) -> Any:
     return desk.arm("GET", f"{scope}/roleAssignments?$filter=principalId%20eq%20'{who}'", ROLES_API)
 
 
-def _managed_hsm(desk: Desk, options: Options) -> Any:
-    """What is asked first about a Managed HSM: the resource of that name."""
-    hsm = f"{desk.group(options)}/providers/Microsoft.KeyVault/managedHSMs/{_one(options, 'hsm-name')}"
-    return desk.arm("GET", hsm, VAULT_API)
+# --- Managed HSMs
+
+
+def _security_domain(desk: Desk, options: Options) -> Any:
+    """The Managed HSM is made first, where there is none: its security domain is what activates it."""
+    hsm, holders = _one(options, "hsm-name"), options["sd-wrapping-keys"]
+    made = f"{desk.group({})}/providers/Microsoft.KeyVault/managedHSMs/{hsm}"
+    properties = {"tenantId": desk.endpoint.tenant, "initialAdminObjectIds": [desk.operator]}
+    sku = {"family": "B", "name": "Standard_B1"}
+    desk.arm("PUT", made, HSM_API, {"location": "westeurope", "sku": sku, "properties": properties})
+    certificates = [jwk(key) for key in HOLDERS[: len(holders)]]
+    asked = {"certificates": certificates, "required": int(_one(options, "sd-quorum"))}
+    return desk.hsm("POST", hsm, "/securitydomain/download", asked)
+
+
+def _local_role(desk: Desk, options: Options) -> Any:
+    hsm, scope = _one(options, "hsm-name"), _one(options, "scope")
+    named = [
+        role["id"]
+        for role in desk.hsm("GET", hsm, "/providers/Microsoft.Authorization/roleDefinitions")["value"]
+        if role["properties"]["roleName"] == _one(options, "role")
+    ]
+    properties = {"roleDefinitionId": named[0], _WHO: _one(options, "assignee-object-id")}
+    path = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}"
+    return desk.hsm("PUT", hsm, path, {"properties": properties})
 
 
 COMMANDS: Mapping[str, Callable[[Desk, Options], Any]] = MappingProxyType(
@@ -344,8 +371,8 @@ COMMANDS: Mapping[str, Callable[[Desk, Options], Any]] = MappingProxyType(
         "keyvault key list": _key_list,
         "keyvault key list-versions": _key_versions,
         "keyvault key recover": _key_recover,
-        "keyvault role assignment create": _managed_hsm,
-        "keyvault security-domain download": _managed_hsm,
+        "keyvault security-domain download": _security_domain,
+        "keyvault role assignment create": _local_role,
         "role assignment create": _assign_role,
         "role assignment list": _role_assignments,
     }

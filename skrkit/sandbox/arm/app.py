@@ -15,6 +15,7 @@ from starlette.routing import Route
 from skrkit.sandbox import chance
 from skrkit.sandbox.arm import (
     access_policies,
+    attestation_providers,
     authorisation,
     disks,
     errors,
@@ -95,6 +96,7 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     *disks.ROUTES,
     *networks.ROUTES,
     *deployments.ROUTES,
+    *attestation_providers.ROUTES,
 )  # fmt: skip
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?\Z")
 METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]

@@ -6,7 +6,8 @@ import re
 
 from starlette.responses import JSONResponse, Response
 
-from skrkit.sandbox.arm import deleted_hsms, errors, machines, user_assigned, vaults
+from skrkit.sandbox.arm import attestation_providers, deleted_hsms, errors, machines, user_assigned, vaults
+from skrkit.sandbox.arm.attestation_providers import PROVIDER_TYPE
 from skrkit.sandbox.arm.call import ARM_KIND, VAULT_TYPE, VM_TYPE, Call
 from skrkit.sandbox.arm.identity import IDENTITY_TYPE
 from skrkit.sandbox.arm.operations import finished
@@ -18,7 +19,8 @@ from skrkit.sandbox.web import AzureError
 
 GROUP_TYPE = "Microsoft.Resources/resourceGroups"
 PROVIDERS = tuple(
-    f"Microsoft.{name}" for name in ("Authorization", "Compute", "KeyVault", "ManagedIdentity", "Network", "Resources")
+    f"Microsoft.{name}"
+    for name in ("Attestation", "Authorization", "Compute", "KeyVault", "ManagedIdentity", "Network", "Resources")
 )
 _GROUP_NAME = re.compile(r"[-\w.()]{0,89}[-\w()]\Z")
 
@@ -114,6 +116,8 @@ def delete_group(call: Call) -> Response:
                 deleted_hsms.remove(call, resource)
             elif resource["type"] == IDENTITY_TYPE:
                 user_assigned.remove(call.world, resource)
+            elif resource["type"] == PROVIDER_TYPE:
+                attestation_providers.remove(call.world, resource)
             else:
                 call.world.store.delete(ARM_KIND, str(resource["id"]).lower())
         deployments.remove_of_group(call)

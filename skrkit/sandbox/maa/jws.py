@@ -15,19 +15,25 @@ from typing import Any
 import jwt
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from skrkit.sandbox.web import AzureError
 from skrkit.wire import Json
 
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
+OWN_ALGORITHMS = {"RSA256": "RS256", "ECDH256": "ES256"}
+"""Names that Microsoft's Python client gives to RS256, and to ECDSA with a signature in DER, which no RFC has."""
 MAX_CERTIFICATES = 10
+_PUBLIC = ("kty", "kid", "alg", "use", "n", "e", "crv", "x", "y")
 _B64URL = re.compile(r"[A-Za-z0-9_-]*\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A JWS whose signature holds, or that has none. `signer` is its key as JWK, `certificate` the first of `x5c`."""
+    """A JWS whose signature holds, or that has none. `signer` is its key as JWK; `certificate` is the first of
+    `x5c`, which stands in the header or in its `jwk`."""
 
     text: str
     payload: bytes
@@ -84,19 +90,30 @@ def _header(data: bytes) -> dict[str, Any]:
 
 
 def _signed(text: str, payload: bytes, header: dict[str, Any]) -> Opened:
-    if header["alg"] not in ALGORITHMS or "crit" in header:
+    if header["alg"] not in (*ALGORITHMS, *OWN_ALGORITHMS) or "crit" in header:
         raise bad_chain("The requested item is not found Msg:[the token's algorithm is not one that is taken]")
-    certificates = _certificates(header.get("x5c"))
-    key: Any = certificates[0].public_key() if certificates else _jwk(header.get("jwk"))
-    try:
-        jwt.PyJWS().decode(text, key, algorithms=[header["alg"]])
-    except (jwt.PyJWTError, TypeError, ValueError):
-        raise bad_chain("The requested item is not found Msg:[the token's signature does not hold]") from None
-    shown: dict[str, Json] = {name: value for name, value in (header.get("jwk") or {}).items() if name != "d"}
+    jwk = header.get("jwk")
+    certificates = _certificates(header.get("x5c") or (jwk.get("x5c") if isinstance(jwk, dict) else None))
+    key: Any = certificates[0].public_key() if certificates else _jwk(jwk)
+    if not _verifies(text, key, header["alg"]):
+        raise bad_chain("The requested item is not found Msg:[the token's signature does not hold]")
     if certificates:
         _check_chain(certificates)
-        shown = jwk_of(certificates)
-    return Opened(text=text, payload=payload, signer=shown, certificate=certificates[0] if certificates else None)
+        return Opened(text=text, payload=payload, signer=jwk_of(certificates), certificate=certificates[0])
+    shown = {name: value for name, value in (jwk or {}).items() if name in _PUBLIC}
+    return Opened(text=text, payload=payload, signer=shown)
+
+
+def _verifies(text: str, key: Any, algorithm: str) -> bool:
+    covered, _, signature = text.rpartition(".")
+    try:
+        if algorithm == "ECDH256":
+            key.verify(_decoded(signature), covered.encode("ascii"), ec.ECDSA(hashes.SHA256()))
+            return True
+        method = jwt.get_algorithm_by_name(OWN_ALGORITHMS.get(algorithm, algorithm))
+        return method.verify(covered.encode("ascii"), method.prepare_key(key), _decoded(signature))
+    except (jwt.PyJWTError, InvalidSignature, TypeError, ValueError):
+        return False
 
 
 def _jwk(value: Any) -> Any:

@@ -23,6 +23,9 @@ KIND = "maa-signers"  # host name in lower case -> {"certificates": [PEM]}
 MEMBERS = ("policyCertificate", "maa-policyCertificate", "x-ms-policyCertificate")
 """The three names that documents give to the claim that holds the certificate; the first is the clients' own."""
 
+RESULTS = ("x-ms-policycertificates-result", "x-ms-certificate-result")
+"""The claim that says whether the certificate is there now: Microsoft's Python client reads the first of its names."""
+
 
 def signers_of(world: World, host: str) -> list[x509.Certificate]:
     """Return the certificates of whoever may sign policies; none for a provider that is not isolated."""
@@ -83,10 +86,8 @@ def change(world: World, provider: Provider, text: str, *, add: bool) -> dict[st
     if not wanted:
         raise AzureError(400, "InvalidOperation", "The last policy signer cannot be removed.")
     keep(world, provider.host, wanted)
-    return {
-        "x-ms-certificate-thumbprint": _thumbprint(certificate),
-        "x-ms-certificate-result": "IsPresent" if add else "IsAbsent",
-    }
+    result = "IsPresent" if add else "IsAbsent"
+    return {"x-ms-certificate-thumbprint": _thumbprint(certificate), **dict.fromkeys(RESULTS, result)}
 
 
 def _certificate(opened: Opened) -> x509.Certificate:

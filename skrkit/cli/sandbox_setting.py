@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from skrkit.wire import Json
@@ -17,8 +17,8 @@ def setting(name: str | None, state: str | None, *, as_json: bool) -> int:
 
     what = "the sandbox's settings"
     if name is None:
-        found: list[dict[str, Json]] = ask_control("GET", "/settings", what=what)["settings"]
-        return _say({"settings": found}, "\n".join(_line(each) for each in found), as_json)
+        found: list[Json] = ask_control("GET", "/settings", what=what)["settings"]
+        return _say({"settings": found}, "\n".join(map(_line, found)), as_json)
     known = setting_named(name)
     if state is None:
         raise UsageError(
@@ -32,7 +32,7 @@ def setting(name: str | None, state: str | None, *, as_json: bool) -> int:
     return _say(switched, _line(switched), as_json)
 
 
-def _line(found: dict[str, Json]) -> str:
+def _line(found: Any) -> str:
     return f"{found['name']} is {'on' if found['on'] else 'off'}. While it is on: {found['does']}"
 
 

@@ -46,6 +46,7 @@ RESOURCES = (
 )
 _NO_STORE = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
 _LOCK = threading.Lock()
+MAX_KNOWN_TOKENS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +179,23 @@ def authenticate(world: World, authorization: str | None, *, audiences: Collecti
 
 
 def _verified_claims(world: World, token: str) -> dict[str, Any]:
+    """Return the claims of a token that this tenant signed, which is checked once for each text of a token.
+
+    Times, issuer and audience are the caller's to check, each time.
+    """
     key = _signing_key(world)
+    known: dict[tuple[str, str], dict[str, Any]] = world.cache.setdefault("verified-tokens", {})
+    claims = known.get((key.kid, token))
+    if claims is None:
+        claims = _with_signature_checked(key, token)
+        with _LOCK:
+            if len(known) >= MAX_KNOWN_TOKENS:
+                known.pop(next(iter(known)))  # the oldest
+            known[key.kid, token] = claims
+    return claims
+
+
+def _with_signature_checked(key: _SigningKey, token: str) -> dict[str, Any]:
     only_signature = {"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
     options: Any = {**only_signature, "require": ["aud", "iss", "exp", "nbf", "oid", "appid", "tid"]}
     try:

@@ -13,6 +13,8 @@ from typing import Any
 from skrkit.errors import ServiceError
 
 SCHEMA_VERSION = 1
+MAX_KEPT_BYTES, KEPT_OVERHEAD_BYTES = 8 << 20, 250  # texts of documents in memory, and what a dict takes for each
+_ABSENT = ""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 Document = dict[str, Any]
@@ -22,7 +24,9 @@ Document = dict[str, Any]
 class Store:
     """Documents by kind and id, in one SQLite file in WAL mode. Safe for use from several threads.
 
-    A document is always written whole. `transaction()` makes several writes one: all of them or none.
+    A document is always written whole. `transaction()` makes several writes one: all of them or none. What was read
+    lately is kept in memory: a read of SQLite waits for the lock and for the interpreter, which with many clients is
+    most of the time of a request. So one process has one store on a file.
     Raises `ServiceError` if the file cannot be opened or written (a full disk, a state of another version).
     """
 
@@ -30,6 +34,9 @@ class Store:
         self.path = path
         self._lock = threading.RLock()
         self._depth = 0
+        # Changed under the lock alone, read without it: an entry that is there is what was last committed.
+        self._kept: dict[tuple[str, str], str] = {}
+        self._kept_bytes = 0
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -93,19 +100,47 @@ class Store:
 
     def get(self, kind: str, key: str) -> Document | None:
         """Return the document, or None."""
+        text = self._kept.get((kind, key))
+        if text is None:
+            text = self._read(kind, key)
+        return None if text == _ABSENT else json.loads(text)
+
+    def kept(self, kind: str, key: str) -> Document | None:
+        """Return the document if it is in memory, without waiting for anybody; None says nothing."""
+        text = self._kept.get((kind, key), _ABSENT)
+        return None if text == _ABSENT else json.loads(text)
+
+    def _read(self, kind: str, key: str) -> str:
         with self._lock:
             row = self._run("SELECT body FROM documents WHERE kind=? AND id=?", kind, key).fetchone()
-        return None if row is None else json.loads(row[0])
+            text = _ABSENT if row is None else str(row[0])
+            if self._depth == 0:  # inside a transaction it may be what is never committed
+                self._keep((kind, key), text)
+        return text
+
+    def _keep(self, place: tuple[str, str], text: str) -> None:
+        self._forget(place)
+        self._kept[place] = text
+        self._kept_bytes += len(text) + KEPT_OVERHEAD_BYTES
+        while self._kept_bytes > MAX_KEPT_BYTES:
+            self._forget(next(iter(self._kept)))
+
+    def _forget(self, place: tuple[str, str]) -> None:
+        text = self._kept.pop(place, None)
+        if text is not None:
+            self._kept_bytes -= len(text) + KEPT_OVERHEAD_BYTES
 
     def put(self, kind: str, key: str, body: Document) -> None:
         """Write the document whole, whether or not it was there."""
         text = json.dumps(body, separators=(",", ":"))
         with self._lock:
+            self._forget((kind, key))
             self._run("INSERT OR REPLACE INTO documents VALUES (?,?,?)", kind, key, text)
 
     def delete(self, kind: str, key: str) -> bool:
         """Remove the document; return whether it was there."""
         with self._lock:
+            self._forget((kind, key))
             return self._run("DELETE FROM documents WHERE kind=? AND id=?", kind, key).rowcount > 0
 
     def list(self, kind: str, prefix: str = "", *, after: str = "", limit: int = -1) -> list[tuple[str, Document]]:

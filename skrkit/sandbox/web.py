@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from skrkit.sandbox import chance
+from skrkit.sandbox.content import reason_against
 
 MAX_BODY_BYTES = 1 << 20
+Answer = TypeVar("Answer")
 
 
 class AzureError(Exception):
@@ -74,15 +78,40 @@ async def json_body(request: Request, *, code: str = "BadParameter", limit: int 
     return body_object(await body_bytes(request, limit=limit), code=code)
 
 
-def body_object(raw: bytes, *, code: str = "BadParameter") -> dict[str, Any]:
-    """Return a request's body, read already, as a JSON object; none is `{}`. Raises `AzureError` 400 with `code`."""
+def body_object(
+    raw: bytes,
+    *,
+    code: str = "BadParameter",
+    words: str = "The request body is not valid JSON: {}.",
+    decode: Callable[[bytes], object] = json.loads,
+) -> dict[str, Any]:
+    """Return a request's body, read already, as a JSON object; none is `{}`. Raises `AzureError` 400 with `code`.
+
+    `words` say that it is none, with the reason at their `{}`. What is returned can be written as JSON again.
+    """
     try:
-        value = json.loads(raw or b"{}")
+        value = decode(raw or b"{}")
     except (ValueError, RecursionError) as cause:
-        raise AzureError(400, code, f"The request body is not valid JSON: {cause}.") from None
+        raise AzureError(400, code, words.format(cause)) from None
     if not isinstance(value, dict):
         raise AzureError(400, code, "The request body must be a JSON object.")
+    reason = reason_against(value)
+    if reason:
+        raise AzureError(400, code, words.format(reason))
     return value
+
+
+def media_type(request: Request) -> str:
+    """Return the media type that the request gives its body, lower case without parameters; empty without one."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def off_loop(function: Callable[..., Answer], *arguments: Any) -> Answer:
+    """Return what a function returns that waits or computes, called in one of asyncio's own threads.
+
+    Starlette's way there takes a third of a millisecond, several times what most requests do.
+    """
+    return await asyncio.get_running_loop().run_in_executor(None, partial(function, *arguments))
 
 
 def door(request: Request) -> str | None:

@@ -218,10 +218,14 @@ def _signature(token: UnverifiedToken, key: JwksKey, algorithm: str) -> None:
         public_key = key.public_key()
     except ParseError as error:
         _refuse("token.key", error.what, error.where, error.expected, error.found, error.fix)
-    try:
-        jwt.PyJWS(algorithms=[algorithm]).decode_complete(token.raw, key=public_key, algorithms=[algorithm])
-    except jwt.PyJWTError as error:
-        found = f"one that does not verify ({type(error).__name__})"
+    # Its decoder would go through the text once more, character by character: for a token of MAA as long as all else.
+    covered = token.raw.rpartition(b".")[0]
+    if (
+        not jwt.PyJWS(algorithms=[algorithm])
+        .get_algorithm_by_name(algorithm)
+        .verify(covered, public_key, token.signature)
+    ):
+        found = f"one that does not verify ({jwt.InvalidSignatureError.__name__})"
         fix = "Compare the token with what the service sent; take it again if it was cut or edited."
         expected = f"{algorithm} over header and payload by key {key.kid}"
         _refuse("token.signature", "token signature", "part 3", expected, found, fix)

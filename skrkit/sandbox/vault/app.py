@@ -7,7 +7,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -15,7 +14,8 @@ from starlette.routing import Route
 from skrkit.sandbox.faults import key, network
 from skrkit.sandbox.vault import access, backup, creation, crypto, deletion, errors, reading, release, rotation
 from skrkit.sandbox.vault.call import API_VERSIONS, Call, Handler, VaultResource, find_vault, vault_lock
-from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, host, new_request_id
+from skrkit.sandbox.vault.documents import NAME_KIND
+from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, host, new_request_id, off_loop
 
 if TYPE_CHECKING:
     from skrkit.sandbox.world import World
@@ -61,6 +61,7 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("DELETE", _DELETED, "purge", deletion.purge_key),
     ("POST", _DELETED + "/recover", "recover", deletion.recover_key),
 )
+_GET = re.compile(r"/+keys/+(?P<name>[0-9A-Za-z-]+)(?:/+(?!versions|rotationpolicy)[0-9A-Za-z]+)?/*", re.IGNORECASE)
 METHODS = ["GET", "PUT", "POST", "PATCH", "DELETE"]
 MAX_VAULT_BODY_BYTES = 1 << 18  # an attestation token has 5 to 10 kB
 
@@ -75,11 +76,24 @@ def app(world: World) -> Starlette:
             raw = await body_bytes(request, limit=MAX_VAULT_BODY_BYTES)
         except AzureError as refusal:
             return refusal.response()
-        # One step into the thread pool for all of it: each costs more than the work of a `get`.
-        return await run_in_threadpool(_finished, world, lock, table, request, raw)
+        if _is_quick(world, request, raw):
+            return _finished(world, lock, table, request, raw)
+        return await off_loop(_finished, world, lock, table, request, raw)
 
     routes = [Route("/{path:path}", endpoint, methods=METHODS)]
     return Starlette(routes=routes, exception_handlers={AzureError: azure_error})
+
+
+def _is_quick(world: World, request: Request, raw: bytes) -> bool:
+    """Return whether this is a `get` of a key in memory: less work than the way into another thread and back.
+
+    A key with a rotation policy is none: a new version may be due, and RSA-4096 takes seconds.
+    """
+    found = _GET.fullmatch(request.url.path) if request.method == "GET" and not raw else None
+    if found is None:
+        return False
+    named = world.store.kept(NAME_KIND, f"{host(request).removesuffix(SUFFIX)}/{found['name']}".lower())
+    return named is not None and named.get(rotation.MEMBER) is None
 
 
 def _finished(world: World, lock: threading.RLock, table: list[Any], request: Request, raw: bytes) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -27,8 +28,10 @@ from skrkit.sandbox.vault.wrapping import DEFAULT_ENC, OAEP_HASH, key_hsm, wrapp
 if TYPE_CHECKING:
     from skrkit.policy.model import ReleasePolicy
     from skrkit.sandbox.world import World
+    from skrkit.token.jwks import Jwks
     from skrkit.token.verify import VerifiedToken
 
+KNOWN = 64  # policies and key sets that were parsed lately
 KEK_BITS = range(2048, 4097)  # the service's own bounds are not known (inferred)
 
 
@@ -58,7 +61,7 @@ def release_key(call: Call) -> Response:
     if not named["exportable"] or named["release_policy"] is None:
         raise errors.operation_not_permitted("release")  # (3)
     target, enc, nonce = _request(call.body)  # (4)
-    policy = _policy(named["release_policy"])
+    policy = _policy(named["release_policy"]["data"])
     token = _verified(call.world, policy, target)  # (5)
     _evaluate(policy, token)  # (6)
     kek = _wrapping_key(token.claims)  # (7)
@@ -86,10 +89,18 @@ def _request(body: Mapping[str, Any]) -> tuple[str, str, str | None]:
     return target, enc, nonce
 
 
-def _policy(stored: Document) -> ReleasePolicy:
+@lru_cache(maxsize=KNOWN)
+def _policy(data: str) -> ReleasePolicy:
     from skrkit.policy.parse import parse_policy
 
-    return parse_policy(b64url_bytes(stored["data"], what="release policy data", where="/release_policy/data"))
+    return parse_policy(b64url_bytes(data, what="release policy data", where="/release_policy/data"))
+
+
+@lru_cache(maxsize=KNOWN)
+def _keys(text: str) -> Jwks:
+    from skrkit.token.jwks import parse_jwks
+
+    return parse_jwks(text)
 
 
 def _verified(world: World, policy: ReleasePolicy, target: str) -> VerifiedToken:
@@ -100,7 +111,6 @@ def _verified(world: World, policy: ReleasePolicy, target: str) -> VerifiedToken
     """
     from skrkit.policy.model import issuer_form
     from skrkit.token.decode import decode_jwt
-    from skrkit.token.jwks import parse_jwks
     from skrkit.token.verify import verify_token
 
     try:
@@ -111,7 +121,7 @@ def _verified(world: World, policy: ReleasePolicy, target: str) -> VerifiedToken
         authority = issuer_form(issuer)
         if all(clause.issuer != authority for clause in policy.root):
             raise errors.policy_not_met()
-        keys = parse_jwks(json.dumps(_published_keys(world, authority)))
+        keys = _keys(json.dumps(_published_keys(world, authority)))
         return verify_token(unverified, jwks=keys, issuer=issuer, now=world.now())
     except SkrkitError:
         raise errors.target_not_verified() from None

@@ -99,7 +99,10 @@ def put_definition(call: Call) -> Response:
             custom=True,
             name=str(properties.get("roleName") or ""),
             description=str(properties.get("description") or ""),
-            **{name: _texts(given, shown) for shown, name in _LISTS},
+            actions=_texts(given, "actions"),
+            not_actions=_texts(given, "notActions"),
+            data=_texts(given, "dataActions"),
+            not_data=_texts(given, "notDataActions"),
         )
         roles.keep_role(call.world, _hsm(call), role)
     return JSONResponse(_shown_role(role), 201)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PREFIX = "Microsoft.KeyVault/managedHsm"
 ASSIGNMENT_KIND = "hsm-role-assignment"  # HSM's name and assignment's GUID -> {"name", "scope", "role", "principal"}
 ROLE_KIND = "hsm-role"  # HSM's name and role's GUID -> a custom role's members
-_MEMBERS = ("name", "description", "actions", "not_actions", "data", "not_data", "scopes")
+_MEMBERS = ("name", "description", "actions", "not_actions", "data", "not_data")
 
 # data action -> the roles that have it, by their letters
 _MATRIX = {
@@ -110,8 +110,16 @@ def all_roles(world: World, hsm: HsmResource) -> list[Role]:
 
 
 def _custom(guid: str, document: Document) -> Role:
-    lists = {name: tuple(document[name]) for name in _MEMBERS[2:]}
-    return Role(guid=guid, custom=True, name=document["name"], description=document["description"], **lists)
+    return Role(
+        guid=guid,
+        custom=True,
+        name=str(document["name"]),
+        description=str(document["description"]),
+        actions=tuple(document["actions"]),
+        not_actions=tuple(document["not_actions"]),
+        data=tuple(document["data"]),
+        not_data=tuple(document["not_data"]),
+    )
 
 
 def keep_role(world: World, hsm: HsmResource, role: Role) -> None:

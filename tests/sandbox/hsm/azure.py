@@ -1,4 +1,4 @@
-"""A sandbox with a Managed HSM, reached as `tests.sandbox.vault.azure` reaches a vault; and people to hold its domain."""
+"""A sandbox with a Managed HSM, reached as `tests.sandbox.vault.azure` reaches a vault; and holders of its domain."""
 
 from __future__ import annotations
 

@@ -22,5 +22,5 @@ def provisioned(tmp_path: Path) -> Iterator[HsmAzure]:
 def azure(provisioned: HsmAzure) -> HsmAzure:
     """The same, activated, and the operator is Crypto User beside Administrator."""
     provisioned.activate()
-    assert provisioned.grant("Crypto User").status_code == 201
+    assert provisioned.grant("Crypto User", scope="/").status_code == 201
     return provisioned

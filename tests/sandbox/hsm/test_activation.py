@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from skrkit.encoding import b64url, b64url_bytes
 from skrkit.sandbox.hsm.sharing import joined
-from tests.sandbox.hsm.azure import HOLDERS, HsmAzure, certificate, jwk
-from tests.sandbox.vault.azure import STRANGER, error_of
+from tests.sandbox.hsm.azure import HOLDERS, ROLE, ROLES, HsmAzure, certificate, jwk
+from tests.sandbox.vault.azure import OPERATOR, STRANGER, error_of
 
 OAEP = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
 SMALL = rsa.generate_private_key(65537, 1024)
@@ -77,9 +77,9 @@ def test_one_holder_alone_reads_no_key(provisioned: HsmAzure) -> None:
     mine = opened(document["shares"][0]["share"], HOLDERS[0])
     wrong = joined({mine[0]: mine[1:]})
     header, _, nonce, content, tag = document["data"].split(".")
-    with pytest.raises(Exception, match="^$"):
+    with pytest.raises(Exception, match=r"^$"):
         AESGCM(wrong).decrypt(_bytes(nonce), _bytes(content) + _bytes(tag), header.encode())
-    with pytest.raises(ValueError, match="[Dd]ecryption"):
+    with pytest.raises(ValueError, match=r"[Dd]ecryption"):
         opened(document["shares"][1]["share"], HOLDERS[0])
 
 
@@ -156,9 +156,7 @@ def test_a_second_download_gives_the_same_domain_to_other_holders(provisioned: H
 def _to(azure: HsmAzure, document: dict[str, Any], holders: list[int], *, name: str = "other") -> Any:
     """Return the answer to the upload of these holders' shares into another HSM, by the SDK's own models."""
     key = azure.hsm("GET", "/securitydomain/upload", name=name).json()["transfer_key"]
-    shares = [
-        {"share": resealed(opened(document["shares"][place]["share"], HOLDERS[place]), key)} for place in holders
-    ]
+    shares = [{"share": resealed(opened(document["shares"][place]["share"], HOLDERS[place]), key)} for place in holders]
     value = json.dumps(document | {"shares": shares})
     return azure.hsm("POST", "/securitydomain/upload", {"value": value}, name=name)
 
@@ -173,10 +171,9 @@ def test_a_quorum_makes_another_hsm_of_the_same_domain_and_backups_move(azure: H
     azure.activate("foreign")
     assert azure.hsm("GET", "/securitydomain/upload/pending", name="other").json()["status"] == "Success"
     for name, status in (("other", 200), ("foreign", 400)):
-        put = f"/keys/providers/Microsoft.Authorization/roleAssignments/{name == 'other':d}aaaaaaa-0000-4000-8000-00000000000f"
-        role = "Microsoft.KeyVault/providers/Microsoft.Authorization/roleDefinitions/21dbd100-6940-42c2-9190-5d6cb909625b"
-        body = {"properties": {"roleDefinitionId": role, "principalId": "33333333-3333-4333-8333-333333333333"}}
-        assert azure.hsm("PUT", put, body, name=name).status_code == 201
+        put = "/keys/providers/Microsoft.Authorization/roleAssignments/aaaaaaaa-0000-4000-8000-00000000000f"
+        grant = {"properties": {"roleDefinitionId": ROLE + ROLES["Crypto User"], "principalId": OPERATOR.oid}}
+        assert azure.hsm("PUT", put, grant, name=name).status_code == 201
         assert azure.hsm("POST", "/keys/restore", backup, name=name).status_code == status
 
 

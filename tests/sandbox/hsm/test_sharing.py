@@ -30,7 +30,9 @@ def test_shares_lie_on_the_polynomial_that_the_random_bytes_say() -> None:
 
 
 @given(st.binary(min_size=1, max_size=33), st.integers(2, 5), st.data())
-def test_a_quorum_of_the_shares_gives_the_secret_whichever_they_are(secret: bytes, quorum: int, data: st.DataObject) -> None:
+def test_a_quorum_of_the_shares_gives_the_secret_whichever_they_are(
+    secret: bytes, quorum: int, data: st.DataObject
+) -> None:
     count = data.draw(st.integers(quorum, 6))
     size = len(secret) * (quorum - 1)
     shares = split(secret, quorum=quorum, shares=count, random=data.draw(st.binary(min_size=size, max_size=size)))

@@ -79,7 +79,8 @@ class _File:
 
     def take(self, kind: str = "", text: str = "") -> str:
         found_kind, found = self.tokens[self.at]
-        assert (not kind or kind == found_kind) and (not text or text == found), (self.path.name, self.at, found, text)
+        assert kind in ("", found_kind), (self.path.name, self.at, found, kind)
+        assert text in ("", found), (self.path.name, self.at, found, text)
         self.at += 1
         return found
 

@@ -140,9 +140,10 @@ class _Parser:
             name += "." + self.expect("Identifier")
         self.expect("LeftParenthesis")
         arguments: list[Expression] = []
-        while self._kind() != "RightParenthesis":
-            if arguments:
-                self.expect("Comma")
+        if self._kind() != "RightParenthesis":
+            arguments.append(self.expression(depth + 1))
+        while self._kind() == "Comma":
+            self.expect("Comma")
             arguments.append(self.expression(depth + 1))
         self.expect("RightParenthesis")
         return Call(name, tuple(arguments))

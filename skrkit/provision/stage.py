@@ -25,7 +25,7 @@ _USER_IDENTITY = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """The names that the walkthrough works on. `attestation` is the provider's base URL.
+    """The names that the walkthrough works on. `attestation` is the provider's base URL, by default that of the region.
 
     `identity` is what the VM gets in step 1: an identity of its own ("system"), one that is a resource of its own
     ("user"), or "both"; access is granted to the user-assigned one where there is one. That is `user_identity`, a name
@@ -41,7 +41,7 @@ class Stage:
     key: str = "release-me"
     ec_key: str = "release-me-ec"
     platform_key: str = "release-me-platform"
-    attestation: str = "https://sharedweu.weu.attest.azure.net"
+    attestation: str = ""
     identity: str = "system"
     user_identity: str = "skrkit-identity"
     identity_by: str = "resource-id"
@@ -49,7 +49,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         """Refuse what could not be one vault's name or one provider's URL, before anything is made with it."""
-        object.__setattr__(self, "attestation", provider_url(self.attestation))
+        object.__setattr__(self, "attestation", provider_url(self.attestation or _regional(self.location)))
         if not _VAULT_NAME.fullmatch(self.vault):
             raise UsageError(
                 what="vault",
@@ -106,6 +106,23 @@ class Stage:
     def _id(self, cloud: Cloud, kind: str, name: str) -> str:
         group = f"/subscriptions/{cloud.subscription}/resourceGroups/{self.resource_group}"
         return f"{group}/providers/{kind}/{name}"
+
+
+def _regional(location: str) -> str:
+    """Return the URL of a region's shared provider. Raises `UsageError` for a region that is not known to have one."""
+    from skrkit.token.providers import shared_provider_host
+
+    host = shared_provider_host(location.lower().replace(" ", ""))
+    if host is None:
+        raise UsageError(
+            what="region of the VM",
+            where="Stage.location",
+            expected="a region with a shared attestation provider, such as westeurope",
+            found=repr(location),
+            fix="Name the provider: --attestation https://…",
+            source="Azure/cvm-attestation-tools, region table",
+        )
+    return f"https://{host}"
 
 
 KEY_PERMISSIONS_OF_OPERATOR = [

@@ -184,7 +184,7 @@ def test_what_cannot_be_a_vault_s_name_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "sharedweu.weu.attest.azure.net", "http://a.b", "https://a.b/c", "https://a.b?x", "https://u@a.b", "https://a.b:1",
+    "url", [" ", "sharedweu.weu.attest.azure.net", "http://a.b", "https://a.b/c", "https://a.b?x", "https://u@a.b", "https://a.b:1",
             "https://a b.c", "https://"],
 )  # fmt: skip
 def test_what_cannot_be_a_provider_s_url_is_refused(url: str) -> None:
@@ -195,6 +195,16 @@ def test_what_cannot_be_a_provider_s_url_is_refused(url: str) -> None:
 
 def test_a_provider_s_url_loses_its_slash_before_it_becomes_an_authority() -> None:
     assert Stage(attestation="https://a.b.attest.azure.net/").attestation == "https://a.b.attest.azure.net"
+
+
+def test_the_provider_is_that_of_the_region_unless_one_is_named() -> None:
+    assert Stage().attestation == "https://sharedweu.weu.attest.azure.net"
+    assert Stage(location="East US 2").attestation == "https://sharedeus2.eus2.attest.azure.net"
+    assert Stage(location="eastus2", attestation="https://a.b.attest.azure.net").attestation.startswith("https://a.b.")
+    assert Stage(location="atlantis", attestation="https://a.b.attest.azure.net").location == "atlantis"
+    with pytest.raises(UsageError) as caught:
+        Stage(location="atlantis")
+    assert (caught.value.where, caught.value.found) == ("Stage.location", "'atlantis'")
 
 
 def test_the_plan_of_step_4_alone_promises_nothing_else() -> None:

@@ -8,6 +8,7 @@ import json
 import uuid
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,7 +22,9 @@ from cryptography.x509.oid import NameOID
 
 from skrkit.cloud import Cloud
 from skrkit.provision.identity import enable
+from skrkit.provision.stage import Stage
 from skrkit.sandbox.endpoint import Endpoint
+from skrkit.walkthrough import Walk
 from tests.sandbox.running import STAGE, send
 
 management = pytest.importorskip("azure.mgmt.attestation", reason="azure-mgmt-attestation is not installed (extra dev)")
@@ -360,3 +363,36 @@ def test_a_provider_in_aad_mode_has_no_signers(cloud: Cloud, mine: Any) -> None:
     with pytest.raises(HttpResponseError) as error:
         client.add_policy_management_certificate(Signer("one").pem, **Signer("two").keys)
     assert code_of(error) == (400, "InvalidOperation")
+
+
+# --- the four steps ------------------------------------------------------------------------------------------
+
+
+def test_a_key_is_released_to_a_vm_that_a_provider_of_ones_own_vouches_for(
+    cloud: Cloud, mine: Any, sandbox: Endpoint
+) -> None:
+    """All the way: the provider's policy issues a claim, the vault takes the provider's keys, and after it is gone no
+    more."""
+    url = mine.properties.attest_uri
+    rules = 'c:[type=="secureboot"] => issue(type="booted-securely", value=c.value);'
+    policy = f"version= 1.0; authorizationrules {{ => permit(); }}; issuancerules {{ {rules} }};"
+    administration(cloud, url).set_policy("AzureGuest", policy)
+    walk = Walk(cloud=cloud, stage=replace(STAGE, attestation=url, key="of-mine"), steps=(4,))
+    walk.run()
+    assert walk.attested is not None
+    claims = walk.attested.token.claims
+    assert claims["iss"] == url
+    assert claims["x-ms-policy"] == {"booted-securely": True}
+    encoded = base64.urlsafe_b64encode(policy.encode()).rstrip(b"=")
+    hashed = base64.urlsafe_b64encode(hashlib.sha256(encoded).digest()).rstrip(b"=").decode()
+    assert claims["x-ms-policy-hash"] == hashed
+    assert walk.released is not None
+
+
+def test_another_region_has_its_own_authority(cloud: Cloud) -> None:
+    stage = Stage(location="northeurope", resource_group="skrkit-neu", vault="skrkit-vault-neu")
+    walk = Walk(cloud=cloud, stage=stage, steps=(4,))
+    walk.run()
+    assert walk.attested is not None
+    assert walk.attested.token.claims["iss"] == "https://sharedneu.neu.attest.azure.net"
+    assert walk.released is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from skrkit.doctor.check import NETWORK_LIMIT_S, Check, Outcome, failed, not_checked, ok, skipped, warning
@@ -15,6 +16,7 @@ from skrkit.services.identities import default_of, identities_of
 if TYPE_CHECKING:
     from skrkit.doctor.visit import Visit
     from skrkit.services.identities import VmIdentity
+    from skrkit.services.roles import HeldRole
     from skrkit.wire import Json
 
 _NOBODY = ("CredentialUnavailableError", "ClientAuthenticationError")  # what azure-identity says without an account
@@ -145,7 +147,7 @@ def _grant(visit: Visit) -> Outcome:
     found = {oid: granted.get(oid.lower(), ()) for oid in principals}
     facts: dict[str, Json] = {"grants": {oid: list(permissions) for oid, permissions in found.items()}}
     if properties.get("enableRbacAuthorization") is True:
-        return _roles(any("release" in permissions for permissions in found.values()), facts)
+        return _roles(visit, principals, any("release" in permissions for permissions in found.values()), facts)
     holders = [oid for oid, permissions in found.items() if "release" in permissions]
     if not holders:
         return _without_release(principals, granted, facts)
@@ -162,13 +164,58 @@ def _key_permissions(grant: Mapping[str, Json]) -> tuple[str, ...]:
     return tuple(sorted(str(name).lower() for name in keys)) if isinstance(keys, list) else ()
 
 
-def _roles(ignored: bool, facts: dict[str, Json]) -> Outcome:
-    """Return what can be said of a vault that goes by roles, which are Resource Manager's and are not read here."""
+def _roles(visit: Visit, principals: tuple[str, ...], ignored: bool, facts: dict[str, Json]) -> Outcome:
+    """Return what roles say of a vault that goes by them. `ignored` where an access policy has what they should."""
+    held = _held(visit, principals)
+    if held is None:
+        if ignored:
+            said = "An access policy gives the VM's identity `release`; this vault goes by roles, and ignores it."
+            return failed(said, facts, cause="access.rbac-mode")
+        said = "This vault goes by Azure roles, which were not read: release.preflight, inside the VM, tells."
+        return not_checked(said, facts, fix="az role assignment list --scope VAULT_ID --assignee OBJECT_ID --all")
+    from skrkit.provision.access import beyond_release
+    from skrkit.provision.roles import RELEASE_ACTION
+
+    facts["roles"] = {oid: [role.to_json() for role in mine] for oid, mine in held.items()}
+    for oid, mine in held.items():
+        giving = [role for role in mine if role.allows(RELEASE_ACTION, data=True) and not role.conditional]
+        if giving:
+            said = f"{giving[0].role} lets object id {oid} release"
+            beyond = beyond_release(mine)
+            if beyond:
+                return warning(f"{said}; its roles also cover {', '.join(beyond)}, which no release needs.", facts)
+            return ok(f"{said}, and nothing more.", facts)
+    return _without_role(held, ignored, facts)
+
+
+def _without_role(held: Mapping[str, tuple[HeldRole, ...]], ignored: bool, facts: dict[str, Json]) -> Outcome:
+    names = ", ".join(sorted({role.role for mine in held.values() for role in mine}))
+    who = f"The VM's identity {', '.join(held)}"
+    if any(role.conditional for mine in held.values() for role in mine):
+        return not_checked(f"{who} has {names}, under a condition that is not read here.", facts)
     if ignored:
-        said = "An access policy gives the VM's identity `release`; this vault goes by roles, and ignores it."
+        said = f"An access policy gives {', '.join(held)} `release`; this vault goes by roles, and ignores it."
         return failed(said, facts, cause="access.rbac-mode")
-    said = "This vault goes by Azure roles, which were not read: release.preflight, inside the VM, tells."
-    return not_checked(said, facts, fix="az role assignment list --scope VAULT_ID --assignee OBJECT_ID --all")
+    if names:
+        return failed(f"{who} has {names}, which does not cover a release.", facts, cause="access.wrong-role")
+    return failed(f"{who} has no role at the key, the vault or above.", facts, cause="access.role-missing")
+
+
+def _held(visit: Visit, principals: tuple[str, ...]) -> dict[str, tuple[HeldRole, ...]] | None:
+    """Return the roles of each identity at the key, else at the vault; None where they cannot be read."""
+    if visit.outside is None:
+        return None
+    from skrkit.services.roles import list_held
+
+    scope = visit.resource_id("Microsoft.KeyVault/vaults", visit.names.vault)
+    if visit.names.key:
+        scope = f"{scope}/keys/{visit.names.key}"
+    try:
+        return {oid: list_held(visit.reader, scope, oid) for oid in principals}
+    except ServiceError as refused:
+        if refused.status != HTTPStatus.FORBIDDEN:
+            raise
+        return None
 
 
 def _without_release(
@@ -236,6 +283,7 @@ CHECKS = (
         proves="The VM's identity, as it is today, may release keys of this vault, and do no more.",
         side="outside",
         needs=("vm.resource", "vault.resource"),
+        limit_s=NETWORK_LIMIT_S,
         run=_grant,
     ),
 )

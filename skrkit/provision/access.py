@@ -52,7 +52,7 @@ def grant(cloud: Cloud, stage: Stage, object_id: str, *, show: Show | None = Non
         check_premium(before)
         roles = uses_roles(before)
         check_mode(before, stage)
-        known = _permissions(before, object_id)
+        known = key_permissions(before, object_id)
         grants = "has a grant already." if known else "appears in no access policy."
         made.add(
             "vault-before",
@@ -73,7 +73,7 @@ def grant(cloud: Cloud, stage: Stage, object_id: str, *, show: Show | None = Non
         next="Step 4 still needs a policy that says yes to the VM's attestation.",
     )
     return Access(
-        permissions=() if roles else _permissions(after, object_id),
+        permissions=() if roles else key_permissions(after, object_id),
         may_release=access["may_release"] is True,
         artefacts=tuple(made.made),
         roles=held,
@@ -92,7 +92,7 @@ def revoke(cloud: Cloud, stage: Stage, object_id: str) -> list[str]:
     with azure_call(f"access to vault {stage.vault}"), arm.key_vaults(cloud) as client:
         vault = client.vaults.get(stage.resource_group, stage.vault).as_dict()
         if not uses_roles(vault):
-            if "release" not in _permissions(vault, object_id):
+            if "release" not in key_permissions(vault, object_id):
                 return []
             body = _policy_body(vault, object_id)
             client.vaults.update_access_policy(
@@ -185,7 +185,7 @@ def preflight(vault: dict[str, Any], object_id: str, roles: Sequence[HeldRole] |
     then nothing is known of a vault that goes by them.
     """
     if not uses_roles(vault):
-        permissions = _permissions(vault, object_id)
+        permissions = key_permissions(vault, object_id)
         beyond: list[Json] = [name for name in permissions if name != "release"]
         return {
             "mode": "access policies",
@@ -220,12 +220,14 @@ def uses_roles(vault: Mapping[str, Any]) -> bool:
     return (vault.get("properties") or {}).get("enableRbacAuthorization") is True
 
 
-def _permissions(vault: dict[str, Any], object_id: str) -> tuple[str, ...]:
+def key_permissions(vault: Mapping[str, Any], object_id: str) -> tuple[str, ...]:
+    """Return the key permissions that a vault's access policies give an object id, lower case, sorted."""
     policies = vault.get("properties", {}).get("accessPolicies") or []
     granted = {
         str(permission).lower()
         for policy in policies
         if str(policy.get("objectId", "")).lower() == object_id.lower()
+        and not policy.get("applicationId")  # such an entry is for a user through an application
         for permission in policy.get("permissions", {}).get("keys") or []
     }
     return tuple(sorted(granted))

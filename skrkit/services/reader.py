@@ -75,9 +75,11 @@ class Reader:
         path = f"{scope}{_AUTHORIZATION}/roleAssignments?api-version={AUTHORIZATION_API}&$filter={asked}"
         return [each for each in self._listed(path) if isinstance(each, dict)]
 
-    def role_definition(self, role_id: str) -> dict[str, Json]:
-        """Return a role: its name, and what it allows."""
-        return self._resource(role_id, AUTHORIZATION_API)
+    def role_definition(self, scope: str, role_id: str) -> dict[str, Json]:
+        """Return a role, its name and what it allows, as who may read it at a scope and perhaps nowhere above."""
+        return self._resource(
+            f"{scope}{_AUTHORIZATION}/roleDefinitions/{role_id.rpartition('/')[2]}", AUTHORIZATION_API
+        )
 
     def own_permissions(self, scope: str) -> list[Json]:
         """Return what the caller's own roles allow at a scope, a member a role."""

@@ -33,11 +33,15 @@ class Permission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldRole:
-    """A role that a principal holds at `scope`, which covers the scope that was asked about."""
+    """A role that a principal holds at `scope`, which covers the scope that was asked about.
+
+    `conditional` where the assignment has a condition, which nobody but Azure evaluates.
+    """
 
     role: str
     scope: str
     assignment_id: str
+    conditional: bool = False
     permissions: tuple[Permission, ...]
 
     def allows(self, action: str, *, data: bool = False) -> bool:
@@ -110,12 +114,13 @@ def list_held(reader: Reader, scope: str, object_id: str) -> tuple[HeldRole, ...
     for assignment in reader.role_assignments(scope, object_id):
         properties = _members(assignment.get("properties"))
         role_id = str(properties.get("roleDefinitionId") or "")
-        definition = _members(reader.role_definition(role_id).get("properties"))
+        definition = _members(reader.role_definition(scope, role_id).get("properties"))
         held.append(
             HeldRole(
                 role=str(definition.get("roleName") or role_id.rpartition("/")[2]),
                 scope=str(properties.get("scope") or ""),
                 assignment_id=str(assignment.get("id") or ""),
+                conditional=bool(properties.get("condition")),
                 permissions=permissions_of(definition.get("permissions") or [], where=role_id),
             )
         )

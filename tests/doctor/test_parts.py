@@ -16,6 +16,7 @@ from skrkit.doctor.host import Host
 from skrkit.doctor.visit import Names, Visit
 from skrkit.errors import ParseError, ServiceError
 from skrkit.services.recording import HttpExchange
+from skrkit.services.roles import HeldRole, Permission
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 
@@ -178,9 +179,64 @@ OWN = {"type": "SystemAssigned", "principalId": "AAAA"}
         ({}, "skipped", ""),
     ],
 )
-def test_the_grant_is_judged_by_the_vaults_own_record(properties: dict[str, Any], verdict: str, cause: str) -> None:
+def test_the_grant_is_judged_by_the_vaults_own_record(
+    properties: dict[str, Any], verdict: str, cause: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> tuple[HeldRole, ...]:
+        raise ServiceError(what="w", where="GET", expected="success", found="HTTP 403", fix="f", status=403)
+
+    monkeypatch.setattr("skrkit.services.roles.list_held", forbidden)
     found = grant_of(resources(properties, OWN))
     assert (found.verdict, found.cause) == (verdict, cause)
+
+
+def role(name: str, *data_actions: str, conditional: bool = False) -> HeldRole:
+    permission = Permission(data_actions=data_actions)
+    return HeldRole(role=name, scope="/v", assignment_id="/a", permissions=(permission,), conditional=conditional)
+
+
+KEYS = "Microsoft.KeyVault/vaults/keys"
+RELEASE_USER = role("Key Vault Crypto Service Release User", f"{KEYS}/release/action")
+CRYPTO_USER = role("Key Vault Crypto User", f"{KEYS}/read", f"{KEYS}/decrypt/action")
+
+
+@pytest.mark.parametrize(
+    ("held", "policies", "verdict", "cause", "said"),
+    [
+        ((RELEASE_USER,), [], "ok", "", "Release User lets object id AAAA release, and nothing more."),
+        ((RELEASE_USER, CRYPTO_USER), [], "warning", "", "its roles also cover Microsoft.KeyVault/vaults/keys/decrypt"),
+        (
+            (role("Key Vault Crypto Officer", f"{KEYS}/*"),),
+            [],
+            "warning",
+            "",
+            "also cover Microsoft.KeyVault/vaults/ke",
+        ),
+        (
+            (CRYPTO_USER,),
+            [],
+            "failed",
+            "access.wrong-role",
+            "has Key Vault Crypto User, which does not cover a release",
+        ),
+        ((), [], "failed", "access.role-missing", "has no role at the key, the vault or above"),
+        ((), [("aaaa", ["release"])], "failed", "access.rbac-mode", "this vault goes by roles, and ignores it"),
+        ((RELEASE_USER,), [("aaaa", ["release"])], "ok", "", "and nothing more"),
+        ((role("Custom", f"{KEYS}/release/action", conditional=True),), [], "not-checked", "", "under a condition"),
+    ],
+)
+def test_a_vault_with_roles_is_judged_by_them(
+    held: tuple[HeldRole, ...],
+    policies: list[Any],
+    verdict: str,
+    cause: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("skrkit.services.roles.list_held", lambda *_: held)
+    found = grant_of(resources(granted(*policies) | {"enableRbacAuthorization": True}, OWN))
+    assert (found.verdict, found.cause) == (verdict, cause)
+    assert said in found.evidence
 
 
 def test_every_identity_of_a_vm_is_known() -> None:

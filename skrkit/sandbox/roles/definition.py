@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skrkit.sandbox.roles.builtin import BUILT_IN, Role
 
@@ -39,9 +39,8 @@ def keep(world: World, role: Role) -> None:
 
 
 def _role(guid: str, document: Document) -> Role:
-    texts = {name: str(document[name]) for name in _MEMBERS[:2]}
-    lists = {name: tuple(document[name]) for name in _MEMBERS[2:]}
-    return Role(guid=guid, custom=True, **texts, **lists)
+    lists: dict[str, Any] = {name: tuple(document[name]) for name in _MEMBERS[2:]}
+    return Role(guid=guid, custom=True, name=document["name"], description=document["description"], **lists)
 
 
 def covers(role: Role, action: str, *, data: bool = False) -> bool:

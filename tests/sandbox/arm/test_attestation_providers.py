@@ -390,7 +390,7 @@ def test_a_key_is_released_to_a_vm_that_a_provider_of_ones_own_vouches_for(
 
 
 def test_another_region_has_its_own_authority(cloud: Cloud) -> None:
-    stage = Stage(location="northeurope", resource_group="skrkit-neu", vault="skrkit-vault-neu")
+    stage = Stage(location="northeurope", resource_group="skrkit-neu", vm="cvm-neu", vault="skrkit-vault-neu")
     walk = Walk(cloud=cloud, stage=stage)
     walk.run()
     assert walk.attested is not None

@@ -105,6 +105,15 @@ def test_help_is_the_commands_own() -> None:
     assert shown.group(1).strip() == printed.stdout.strip()
 
 
+def test_the_table_of_causes_is_the_catalogues() -> None:
+    """After a change: print(commonest_markdown(), end="") is what belongs between the comment and the next line."""
+    from skrkit.render.markdown import commonest_markdown
+
+    shown = re.search(r"<!-- causes:[^\n]*-->\n\n(\|.*?\|\n)\n", README, flags=re.DOTALL)
+    assert shown is not None
+    assert shown.group(1) == commonest_markdown()
+
+
 def test_files_that_it_links_to_are_there() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert links

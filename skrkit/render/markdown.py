@@ -1,4 +1,4 @@
-"""The catalogue of causes as Markdown: what `docs/causes.md` is made of."""
+"""The catalogue of causes as Markdown: what `docs/causes.md` and the table of the README are made of."""
 
 from __future__ import annotations
 
@@ -18,6 +18,37 @@ _LEGS = {
     Leg.POLICY: "The release policy",
     Leg.RESPONSE: "The vault's answer",
 }
+
+COMMONEST = (  # by what the documents and the forums ask about most, in the order of a release
+    "machine.not-a-cvm",
+    "identity.none",
+    "network.vault-name",
+    "evidence.secure-boot-off",
+    "token.expired",
+    "access-token.wrong-audience",
+    "access.release-missing",
+    "access.rbac-mode",
+    "access.firewall-address",
+    "key.not-found",
+    "key.not-exportable",
+    "policy.missing-prefix",
+    "policy.authority-region",
+)
+
+
+def commonest_markdown() -> str:
+    """Return a table of the commonest causes: what is said, why, what mends it."""
+    from skrkit.diagnosis.catalogue import cause_named
+
+    rows = [
+        f"| {_plain(cause.symptom)} | {_cause_cell(cause)} | {_plain(cause.fix)} |"
+        for cause in map(cause_named, COMMONEST)
+    ]
+    return "\n".join(("| what it says | why | what mends it |", "| --- | --- | --- |", *rows)) + "\n"
+
+
+def _cause_cell(cause: Cause) -> str:
+    return f"{_plain(cause.title)} (`{cause.id}`)"
 
 
 def catalogue_markdown(causes: Iterable[Cause]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from skrkit.sandbox.faults import resources
+from skrkit.sandbox.faults import assignments, resources
 from skrkit.sandbox.faults.fault import Fault, Undone
 from skrkit.sandbox.faults.identity import give_back
 
@@ -27,7 +27,8 @@ def not_yet(world: World, caller: Principal, permission: str) -> bool:
 
 def _release_missing(world: World) -> dict[str, Any]:
     identities = resources.principals(world)
-    return _revoke(world, "release", identities, "a VM's identity that may release")
+    roles = assignments.take(world, identities)
+    return _revoke(world, "release", identities, "" if roles else "a VM's identity that may release") | {"roles": roles}
 
 
 def _get_missing(world: World) -> dict[str, Any]:
@@ -35,7 +36,10 @@ def _get_missing(world: World) -> dict[str, Any]:
 
 
 def _revoke(world: World, permission: str, object_ids: set[str], wanted: str) -> dict[str, Any]:
-    """Take a key permission from these identities in every vault, and return from whom, and what they had."""
+    """Take a key permission from these identities in every vault, and return from whom, and what they had.
+
+    Somebody must have had it, unless nothing is `wanted`.
+    """
     taken: list[Document] = []
     for vault in resources.vaults(world):
         kept: list[Document] = []
@@ -50,7 +54,8 @@ def _revoke(world: World, permission: str, object_ids: set[str], wanted: str) ->
                 kept.append(less)
         vault["properties"]["accessPolicies"] = kept
         resources.write(world, vault)
-    resources.require(taken, wanted)
+    if wanted:
+        resources.require(taken, wanted)
     return {"permission": permission, "taken": taken}
 
 
@@ -69,7 +74,8 @@ def _granted_again(world: World, before: dict[str, Any]) -> Undone:
             _give(_policies(vault), had, permission)
             resources.write(world, vault)
             put_back.append(who)
-    return Undone(put_back=tuple(put_back), left=tuple(left))
+    roles = assignments.put_back(world, before.get("roles", ()))
+    return Undone(put_back=(*put_back, *roles.put_back), left=(*left, *roles.left))
 
 
 def _give(policies: list[Document], had: Document, permission: str) -> None:
@@ -112,7 +118,11 @@ def _stale_object_id(world: World) -> dict[str, Any]:
         for policy in _policies(vault)
         if _may(vault, str(policy["objectId"]), "release")
     }
-    machines = [vm for vm in resources.vms(world) if _principal_of(vm) in granted]
+    machines = [
+        vm
+        for vm in resources.vms(world)
+        if _principal_of(vm) and (_principal_of(vm) in granted or assignments.releasing(world, _principal_of(vm)))
+    ]
     resources.require(machines, "a VM whose identity may release")
     return {"vms": [_made_anew(world, vm) for vm in machines]}
 
@@ -144,13 +154,18 @@ def _object_id_back(world: World, before: dict[str, Any]) -> Undone:
         vm = resources.read(world, had["id"])
         if vm is None or _principal_of(vm) != had["made"]:
             left.append(f"{had['name']} ({'gone' if vm is None else 'its identity was changed since'})")
-        elif any(_may(vault, had["made"], "release") for vault in resources.vaults(world)):
+        elif _was_granted(world, had["made"]):
             left.append(f"{had['name']} (its new object id was granted access)")
         else:
             world.store.delete(PRINCIPAL_KIND, had["made"])
             give_back(world, had)
             put_back.append(f"the object id of {had['name']}")
     return Undone(put_back=tuple(put_back), left=tuple(left))
+
+
+def _was_granted(world: World, object_id: str) -> bool:
+    by_policy = any(_may(vault, object_id, "release") for vault in resources.vaults(world))
+    return by_policy or bool(assignments.releasing(world, object_id))
 
 
 # --- a property of the vault
@@ -210,7 +225,7 @@ FAULTS: tuple[Fault, ...] = (
         name="access.release-missing",
         group="access",
         title="The VM's identity may not release",
-        does="Takes key permission `release` from the identity of every VM, in every vault.",
+        does="Takes key permission `release`, and each role that covers it, from the identity of every VM.",
         apply=_release_missing,
         undo=_granted_again,
     ),

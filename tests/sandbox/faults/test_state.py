@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from skrkit.errors import UsageError
 from skrkit.policy.parse import decode_policy
+from skrkit.sandbox import entra
 from skrkit.sandbox.faults.fault import Fault
 from skrkit.sandbox.faults.table import all_faults, fault_named
 from tests.sandbox.vault.attested import POLICY, claims, encoded, token
@@ -23,7 +25,8 @@ from tests.sandbox.vault.azure import OPERATOR, SUBSCRIPTION, TENANT, Azure
 GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg/providers"
 VAULT = f"{GROUP}/Microsoft.KeyVault/vaults/premium"
 VM = f"{GROUP}/Microsoft.Compute/virtualMachines/cvm"
-KINDS = ("arm", "principal", "vault-key-name", "vault-key", "vault-deleted-key")
+RELEASE_USER = "08bbd89e-9f13-488c-ac41-acfcb10c90ab"
+KINDS = ("arm", "principal", "role-assignment", "vault-key-name", "vault-key", "vault-deleted-key")
 STATE = [fault for fault in all_faults() if fault.kind == "state"]
 POLICIES = [fault.name for fault in STATE if fault.group == "policy"]
 
@@ -221,6 +224,60 @@ def test_an_operator_mends_it_and_off_leaves_it_so(tmp_path: Path, name: str) ->
         }
         assert all("/platform" in each for each in changed), changed
     assert released(azure) == 200
+    azure.world.store.close()
+
+
+def by_roles(tmp_path: Path) -> tuple[Azure, str]:
+    """A sandbox whose vault goes by roles and whose VM's identity has the release role; and that identity."""
+    azure = set_up(tmp_path)
+    patch_vault(azure, enableRbacAuthorization=True, accessPolicies=[])
+    assign_release(azure, principal(azure))
+    return azure, principal(azure)
+
+
+def assign_release(azure: Azure, object_id: str) -> None:
+    role = f"/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Authorization/roleDefinitions/{RELEASE_USER}"
+    path = f"{VAULT}/keys/skr/providers/Microsoft.Authorization/roleAssignments/{uuid.uuid4()}?api-version=2022-04-01"
+    properties = {"roleDefinitionId": role, "principalId": object_id, "principalType": "ServicePrincipal"}
+    answer = azure.arm("PUT", path, {"properties": properties})
+    assert answer.status_code == 201, answer.text
+
+
+def as_the_vm(azure: Azure) -> int:
+    """The status of a release of "skr" by the VM's identity."""
+    vm = entra.Principal(oid=principal(azure), appid="any", tid=TENANT, mirid=VM)
+    answer = azure.vault("POST", "/keys/skr/release", {"target": token(azure, claims(azure))}, principal=vm)
+    return int(answer.status_code)
+
+
+@pytest.mark.parametrize("name", ["access.release-missing", "access.stale-object-id"])
+def test_a_grant_by_role_is_taken_away_and_put_back(tmp_path: Path, name: str) -> None:
+    azure, _ = by_roles(tmp_path)
+    before = state(azure)
+    assert as_the_vm(azure) == 200
+    on(azure, name)
+    assert as_the_vm(azure) == 403
+    assert off(azure, name).startswith("Put back: ")
+    assert (state(azure), as_the_vm(azure)) == (before, 200)
+    azure.world.store.close()
+
+
+@pytest.mark.parametrize("name", ["access.release-missing", "access.stale-object-id"])
+def test_a_role_that_an_operator_assigned_since_stays(tmp_path: Path, name: str) -> None:
+    azure, _ = by_roles(tmp_path)
+    on(azure, name)
+    assign_release(azure, principal(azure))
+    mended = state(azure)
+    assert "grant" in off(azure, name).partition("Left as it is: ")[2]
+    assert (state(azure), as_the_vm(azure)) == (mended, 200)
+    azure.world.store.close()
+
+
+def test_a_role_at_a_vault_that_is_gone_is_not_put_back(tmp_path: Path) -> None:
+    azure, object_id = by_roles(tmp_path)
+    on(azure, "access.release-missing")
+    assert azure.arm("DELETE", f"{VAULT}?api-version=2024-11-01").status_code == 200
+    assert off(azure, "access.release-missing") == f"Left as it is: a role of {object_id} at skr (gone)."
     azure.world.store.close()
 
 

@@ -166,7 +166,7 @@ class _File:
             return None
         self.take()
         self.take(text="(")
-        condition = self.expression()
+        condition: Expr = self.expression()
         self.take(text=")")
         return condition
 
@@ -265,7 +265,7 @@ class _File:
             return Expr(f"{name}()", {"true": True, "false": False, "null": None}[name]), ""
         if self.peek("("):
             self.take()
-            arguments = []
+            arguments: list[str] = []
             while not self.peek(")"):
                 arguments.append(text_of(self.expression()))
                 if self.peek(","):
@@ -306,7 +306,8 @@ class _File:
         parts = re.split(r"\$\{([^}]*)\}", inner)
         if len(parts) == 1:
             return Expr(quoted(inner), inner)
-        slots, arguments = "", []
+        slots = ""
+        arguments: list[str] = []
         for at, part in enumerate(parts):
             if at % 2:
                 slots += f"{{{len(arguments)}}}"

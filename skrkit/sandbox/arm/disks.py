@@ -19,8 +19,12 @@ def _disk(call: Call, made: Document, before: Document) -> None:
         )
     had = before.get("properties") or {}
     properties = made["properties"]
-    properties["uniqueId"] = properties.pop("resourceGuid")
+    made.pop("etag")
+    properties["uniqueId"] = had.get("uniqueId") or properties["resourceGuid"]
+    properties.pop("resourceGuid")
     properties |= {"diskState": "Unattached", "timeCreated": had.get("timeCreated") or rfc3339(call.world.now())}
 
 
-ROUTES: tuple[tuple[str, str, str, Handler], ...] = rows(DISK_TYPE, _disk)
+ROUTES: tuple[tuple[str, str, str, Handler], ...] = rows(
+    DISK_TYPE, _disk, created=200
+)  # with 201 Azure's own client of disks fails

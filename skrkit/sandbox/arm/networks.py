@@ -126,6 +126,10 @@ def _address(_call: Call, made: Document, before: Document) -> None:
     properties.setdefault("publicIPAddressVersion", "IPv4")
     properties.setdefault("publicIPAllocationMethod", "Static")
     known = (before.get("properties") or {}).get("ipAddress")
+    dns = properties.get("dnsSettings")
+    if isinstance(dns, dict) and dns.get("domainNameLabel"):
+        name = f"{dns['domainNameLabel']}.{made['location']}.cloudapp.azure.com"
+        properties["dnsSettings"] = dns | {"fqdn": name}
     # an address of the block that is kept for documentation (RFC 5737): no machine has it
     properties["ipAddress"] = known or f"203.0.113.{chance.token_bytes('arm/address', 1)[0] % 254 + 1}"
 

@@ -25,13 +25,16 @@ _IN_USE = {  # by the type in lower case
 }
 
 
-def rows(resource_type: str, check: Check) -> tuple[tuple[str, str, str, Handler], ...]:
-    """Return the routes of a type: PUT, PATCH of tags, GET, DELETE, and its lists in the group and in all of them."""
+def rows(resource_type: str, check: Check, *, created: int = 201) -> tuple[tuple[str, str, str, Handler], ...]:
+    """Return the routes of a type: PUT, PATCH of tags, GET, DELETE, and its lists in the group and in all of them.
+
+    `created` is the status of a PUT that makes one.
+    """
     every = f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{resource_type}"
     everywhere = f"/subscriptions/{{subscription}}/providers/{resource_type}"
     one = every + "/{name}"
     return (
-        ("PUT", one, f"{resource_type}/write", _put(resource_type, check)),
+        ("PUT", one, f"{resource_type}/write", _put(resource_type, check, created)),
         ("PATCH", one, f"{resource_type}/write", _patch(resource_type)),
         ("GET", one, f"{resource_type}/read", _get(resource_type)),
         ("DELETE", one, f"{resource_type}/delete", _delete(resource_type)),
@@ -45,9 +48,9 @@ def new_etag() -> str:
     return f'W/"{chance.uuid4("arm/etag")}"'
 
 
-def _put(resource_type: str, check: Check) -> Handler:
+def _put(resource_type: str, check: Check, created: int) -> Handler:
     def put(call: Call) -> Response:
-        """Return 201 with a new resource, 200 for one that was there: it is replaced whole."""
+        """Return the new resource, with 200 one that was there: it is replaced whole."""
         call.require_group()
         location = call.body.get("location")
         if not isinstance(location, str) or not location:
@@ -57,7 +60,7 @@ def _put(resource_type: str, check: Check) -> Handler:
             made = _new(call, resource_type, location.lower().replace(" ", ""), before)
             check(call, made, before or {})
             call.write(made)
-        return JSONResponse(made, 200 if before else 201)
+        return JSONResponse(made, 200 if before else created)
 
     return put
 
@@ -75,7 +78,7 @@ def _new(call: Call, resource_type: str, location: str, before: Document | None)
     for name in ("sku", "zones", "extendedLocation"):
         if call.body.get(name) is not None:
             made[name] = call.body[name]
-    guid = before["properties"]["resourceGuid"] if before else chance.uuid4("arm/network")
+    guid = (before or {"properties": {}})["properties"].get("resourceGuid") or chance.uuid4("arm/resource")
     made["properties"] |= {"provisioningState": "Succeeded", "resourceGuid": guid}
     return made
 

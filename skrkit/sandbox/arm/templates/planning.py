@@ -200,8 +200,8 @@ def same_resource(planned: Planned, wanted: str) -> bool:
     """Return whether a text of a template means this resource: its id, its symbol, its name, or type and name."""
     text = wanted.lower().strip("/")
     own = planned.id.lower()
-    if wanted.startswith("/"):
-        return own == wanted.lower()
+    if wanted.startswith("/"):  # of a group there are two ids: its own, and the one that subscriptionResourceId makes
+        return wanted.lower() in (own, own.replace("/resourcegroups/", f"/providers/{GROUP_TYPE}/".lower()))
     return text in (planned.symbol.lower(), planned.name.lower()) or (
         "/" in text and own.endswith(f"/providers/{text}")
     )

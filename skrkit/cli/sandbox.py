@@ -23,7 +23,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     from skrkit.cli.sandbox_principal import add_arguments as add_principal_arguments
 
     parser = commands.add_parser(
-        "sandbox", help="run the embedded Azure: up, status, down, reset, env, fault, setting, exec"
+        "sandbox", help="run the embedded Azure: up, status, down, reset, env, fault, setting, principal, exec"
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
@@ -50,7 +50,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     principal = action("principal", _principal, "callers with roles of their own: create, list, delete")
     add_principal_arguments(principal)
     setting = action("setting", _setting, "list what can be as strict as Azure, or switch one of them")
-    setting.add_argument("name", nargs="?", metavar="NAME", help="vault-limits: ten creates and releases in 10 s")
+    setting.add_argument("name", nargs="?", metavar="NAME", help="vault-limits (429 as in Azure), or role-delay")
     setting.add_argument("state", nargs="?", choices=("on", "off"))
     run = action("exec", _exec, "run any program in the sandbox")
     run.add_argument("--vm", metavar="NAME", help="from inside this VM: its IMDS, its vTPM")

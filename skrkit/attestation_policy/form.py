@@ -48,6 +48,6 @@ def _no_policy(found: str) -> ParseError:
         where=f"/{MEMBER}",
         expected="the base64url of a policy's text",
         found=found,
-        fix="Wrap the text anew: skrkit attestation-policy encode FILE",
+        fix="Wrap the text anew: skrkit maa encode FILE",
         source="Azure Attestation, how to author an attestation policy",
     )

@@ -84,7 +84,7 @@ def test_a_mistyped_command_suggests_the_nearest(typed: str, meant: str, capsys:
 
 def test_a_command_like_no_other_gets_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["zzz"]) == 2
-    assert "expected: inspect, verify, policy, sandbox, lab, walkthrough" in capsys.readouterr().err
+    assert "expected: inspect, verify, policy, maa, sandbox, lab, walkthrough" in capsys.readouterr().err
 
 
 def test_argparse_complains_in_the_form_of_every_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,12 +40,27 @@ class Endpoints:
     login: str = "login.microsoftonline.com"
     management: str = "management.azure.com"
     vault_suffix: str = "vault.azure.net"
+    managedhsm_suffix: str = "managedhsm.azure.net"
     attest_suffix: str = "attest.azure.net"
     imds: str = "http://169.254.169.254"
+
+    @property
+    def vault_resource(self) -> str:
+        """The resource, and so the audience, of an access token for vaults. A slash at its end makes it another."""
+        return f"https://{self.vault_suffix}"
+
+    @property
+    def hsm_resource(self) -> str:
+        """The resource, and so the audience, of an access token for Managed HSMs."""
+        return f"https://{self.managedhsm_suffix}"
 
     def vault_url(self, vault: str) -> str:
         """Return the base URL of a vault by its name."""
         return f"https://{vault}.{self.vault_suffix}"
+
+    def hsm_url(self, hsm: str) -> str:
+        """Return the base URL of a Managed HSM by its name."""
+        return f"https://{hsm}.{self.managedhsm_suffix}"
 
 
 PUBLIC = Endpoints()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from skrkit.release.ports import KeyVault, TokenIssuer
     from skrkit.release.request import Enc
     from skrkit.services.attester import Attester
+    from skrkit.services.vault import Vault
     from skrkit.token.verify import VerifiedToken
     from skrkit.wire import Json
 
@@ -28,6 +29,7 @@ Doing: TypeAlias = Callable[[str], AbstractContextManager[object]]
 """What says that something takes time: called with a sentence, entered while it lasts."""
 
 ALL_STEPS = (1, 2, 3, 4)
+_SYMMETRIC = ("Not checked here: whether they are the HSM's.", "The HSM sealed a message, and they opened it.")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -100,7 +102,8 @@ class Walk:
         with self.doing(STEP_TITLES[1]):
             self.identity = identity.enable(self.cloud, self.stage, show=show)
             if self.cloud.world == "sandbox":  # in Azure this part runs inside the VM, with step 4
-                identity.request_token(self.cloud.enter(self.stage.vm, identity=self._choice()), show=show)
+                inside = self.cloud.enter(self.stage.vm, identity=self._choice())
+                identity.request_token(inside, self.stage.token_resource(self.cloud), show=show)
         if max(self.steps) >= 2:
             with self.doing(STEP_TITLES[2]):
                 self.access = access.grant(self.cloud, self.stage, self.identity.object_id, show=self._shown(2))
@@ -116,6 +119,7 @@ class Walk:
             (self.stage.key, True, "RSA-HSM"),
             (self.stage.ec_key, True, "EC-HSM"),
             (self.stage.platform_key, False, "RSA-HSM"),
+            (self.stage.oct_key, True, "oct-HSM"),
         )
         with self.doing(STEP_TITLES[3]):
             return [
@@ -128,6 +132,7 @@ class Walk:
                     show=self._shown(3) if name == self.stage.key else None,
                 )
                 for name, for_guest, key_type in wanted
+                if name in self.stage.keys
             ]
 
     def _known_keys(self) -> Sequence[ReleasableKey]:
@@ -137,8 +142,11 @@ class Walk:
 
         guest = cvm_policy(self.stage.attestation)
         platform = cvm_policy(self.stage.attestation, guest=False)
-        names = ((self.stage.key, guest), (self.stage.ec_key, guest), (self.stage.platform_key, platform))
-        return [ReleasableKey(name=name, version="", kid="", policy=policy, artefacts=()) for name, policy in names]
+        policies = {self.stage.platform_key: platform}
+        return [
+            ReleasableKey(name=name, version="", kid="", policy=policies.get(name, guest), artefacts=())
+            for name in self.stage.keys
+        ]
 
     def _release(self, keys: Sequence[ReleasableKey], *, reads: bool) -> None:
         """Step 4, by both attestation paths. `reads` says whether this side may read the key to compare it."""
@@ -152,7 +160,7 @@ class Walk:
         issuer = provider_url(self.stage.attestation)
         made = Collector(4, self._shown(4))
         if self.cloud.world == "azure":  # in the sandbox step 1 did this already, from inside
-            identity.request_token(inside, show=self._shown(1))
+            identity.request_token(inside, self.stage.token_resource(self.cloud), show=self._shown(1))
         with (
             Attester(inside) as attester,
             RestClient(inside) as rest,
@@ -164,6 +172,8 @@ class Walk:
                 self.attested = self._attest(attester, GuestAttestation(client=rest, issuer=issuer), made)
             with self.doing("Releasing the key and unwrapping it in the vTPM"):
                 self._releases(attester, vault, self.attested.token, keys, made)
+                if self.stage.hsm:
+                    self._symmetric(attester, vault, self.attested.token, keys[3], made)
             with self.doing("The other path: platform attestation"):
                 quiet = Collector(4)
                 platform = self._attest(attester, PlatformAttestation(client=rest, issuer=issuer), quiet)
@@ -213,6 +223,30 @@ class Walk:
             rows,
             proves="Each was released, verified, unwrapped in the vTPM, and answered to the vault's public key.",
             next="enc chooses the hash of RSA-OAEP; a client and a vTPM that disagree on it cannot open the key.",
+        )
+
+    def _symmetric(
+        self, attester: Attester, vault: Vault, token: VerifiedToken, key: ReleasableKey, made: Collector
+    ) -> None:
+        """A symmetric key, which a Managed HSM alone has: its bytes come as they are; no public half judges them."""
+        from skrkit.release.flow import open_release, request_release
+        from skrkit.release.proof import prove_symmetric
+        from skrkit.release.request import Enc
+
+        terms = self._terms(key, Enc.RSA_AES_KEY_WRAP_256)
+        released = open_release(attester, vault, request_release(vault, token, terms), terms)
+        message = self.cloud.make_nonce().encode()
+        sealed = vault.encrypt_symmetric(key.name, key.version, message)
+        proof = released.proof
+        if sealed is not None:
+            iv, ciphertext, tag = sealed
+            proof = prove_symmetric(released.key, message, iv=iv, ciphertext=ciphertext, tag=tag)
+        made.add(
+            "oct-released",
+            "A symmetric key",
+            {"key": key.name, "released": repr(released.key), "proof": proof.operation},
+            proves="What is wrapped are the key's 32 bytes, without PKCS#8. " + _SYMMETRIC[sealed is not None],
+            next="It opens what the HSM's key sealed; in a VM that may only release, compare what it decrypts.",
         )
 
     def _platform(

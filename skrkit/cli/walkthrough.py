@@ -28,6 +28,7 @@ _NEXT = (
 )
 RBAC_VAULT = "skrkit-roles"
 _STAGE_OPTIONS = ("resource_group", "location", "vm", "vault", "key", "attestation")
+SANDBOX_HSM = "skrkit-hsm"  # where --hsm has no name; Azure asks for one
 _IDENTITY_OPTIONS = ("identity", "user_identity", "identity_by")
 
 
@@ -49,6 +50,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     names = parser.add_argument_group("names", "In Azure these are yours; the sandbox has its own.")
     for option in _STAGE_OPTIONS:
         names.add_argument(f"--{option.replace('_', '-')}", metavar="NAME")
+    names.add_argument(
+        "--hsm", metavar="NAME", nargs="?", const="", help="a Managed HSM, which then has the keys and not the vault"
+    )
     identity = parser.add_argument_group("identity", "What step 1 gives the VM, and how step 4 asks for it.")
     identity.add_argument(
         "--identity",
@@ -108,8 +112,11 @@ def _stage(arguments: argparse.Namespace) -> Stage:
     given = {option: getattr(arguments, option) for option in options if getattr(arguments, option, None)}
     if arguments.rbac and not arguments.vault and arguments.cloud == "sandbox":
         given["vault"] = RBAC_VAULT  # the other one goes by access policies, which the notebooks tell of
+    if arguments.hsm is not None:
+        given["hsm"] = arguments.hsm or SANDBOX_HSM
     if "key" in given:
         given |= {"ec_key": f"{given['key']}-ec", "platform_key": f"{given['key']}-platform"}
+        given["oct_key"] = f"{given['key']}-oct"
     return Stage(**given, rbac=arguments.rbac)
 
 

@@ -1,6 +1,7 @@
 """Step 2: the identity may release keys of this vault, and may do nothing else there.
 
-By an access policy, which is for the whole vault; or by an Azure role at each key, where the vault goes by roles.
+By an access policy, which is for the whole vault; or by an Azure role at each key, where the vault goes by roles. A
+Managed HSM has roles of its own (`provision.hsm`).
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 class Access:
     """What the identity may do with the vault's keys after the grant, and whether that is enough and no more.
 
-    `permissions` are key permissions of an access policy, `roles` the Azure roles that it holds at the key; one of the
-    two is empty, by the vault's mode.
+    `permissions` are key permissions of an access policy, `roles` the Azure roles that it holds at the key, or in a
+    Managed HSM the local ones; one of the two is empty, by the vault's mode.
     """
 
     permissions: tuple[str, ...]
@@ -46,6 +47,10 @@ def grant(cloud: Cloud, stage: Stage, object_id: str, *, show: Show | None = Non
     """
     from skrkit.services import arm
 
+    if stage.hsm:
+        from skrkit.provision import hsm
+
+        return hsm.grant(cloud, stage, object_id, show=show)
     made = Collector(2, show)
     with azure_call(f"access to vault {stage.vault}"), arm.key_vaults(cloud) as client:
         before = client.vaults.get(stage.resource_group, stage.vault).as_dict()
@@ -89,6 +94,10 @@ def revoke(cloud: Cloud, stage: Stage, object_id: str) -> list[str]:
 
     from skrkit.services import arm
 
+    if stage.hsm:
+        from skrkit.provision import hsm
+
+        return hsm.revoke(cloud, stage, object_id)
     with azure_call(f"access to vault {stage.vault}"), arm.key_vaults(cloud) as client:
         vault = client.vaults.get(stage.resource_group, stage.vault).as_dict()
         if not uses_roles(vault):

@@ -246,10 +246,11 @@ def identity_update(vm: dict[str, Any], *, own: bool, user: str = "", principal:
     return {"type": kinds, "userAssignedIdentities": {name: {} for name in assigned}}
 
 
-def request_token(inside: Cloud, *, show: Show | None = None) -> tuple[Artefact, ...]:
+def request_token(inside: Cloud, resource: str = "", *, show: Show | None = None) -> tuple[Artefact, ...]:
     """Return what IMDS gives to a program in the VM: the request as sent, and the access token, decoded.
 
-    The token itself is a secret and becomes no artefact. Raises `ServiceError` when IMDS refuses.
+    `resource` is what the token is for: Key Vault, or a Managed HSM. The token itself is a secret and becomes no
+    artefact. Raises `ServiceError` when IMDS refuses.
     """
     from azure.core.exceptions import AzureError
 
@@ -260,7 +261,7 @@ def request_token(inside: Cloud, *, show: Show | None = None) -> tuple[Artefact,
     made = Collector(1, show)
     exchanges: list[HttpExchange] = []
     credential = inside.credential(RecordingTransport(exchanges.append, **inside.transport_options()))
-    scope = f"https://{inside.endpoints.vault_suffix}/.default"
+    scope = f"{resource or inside.endpoints.vault_resource}/.default"
     try:
         token = credential.get_token(scope).token
     except AzureError as error:
@@ -277,7 +278,7 @@ def request_token(inside: Cloud, *, show: Show | None = None) -> tuple[Artefact,
             "The token request to IMDS",
             exchanges[-1].to_json(),
             proves="Any program in the VM may ask, with no secret: the host vouches for which VM is asking.",
-            next="The access token, which opens the vault's door in step 4.",
+            next="The access token, which opens the door of what holds the key, in step 4.",
         )
     decoded = decode_jwt(token)
     made.add(
@@ -285,6 +286,6 @@ def request_token(inside: Cloud, *, show: Show | None = None) -> tuple[Artefact,
         "The access token, decoded",
         {"header": dict(decoded.header), "claims": dict(decoded.claims)},
         proves="Entra ID says: the bearer is this VM's identity (oid), for this audience (aud), until exp.",
-        next="Key Vault compares oid with its grants; aud must be the vault's own.",
+        next="Key Vault, or the Managed HSM, compares oid with its grants; aud must be the service's own.",
     )
     return tuple(made.made)

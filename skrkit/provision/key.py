@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from skrkit.services.recording import HttpExchange
     from skrkit.wire import Json
 
-KeyType = Literal["RSA-HSM", "EC-HSM"]
+KeyType = Literal["RSA-HSM", "EC-HSM", "oct-HSM"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,8 @@ def create(
 ) -> ReleasableKey:
     """Return an exportable HSM key with this release policy: the existing one if it has the same policy.
 
-    RSA keys get 2048 bits, EC keys P-256. The caller is the operator (key permission `create`, `get`).
+    RSA keys get 2048 bits, EC keys P-256, oct keys, which a Managed HSM alone has, 256 bits. The caller is
+    the operator (key permission `create`, `get`; in a Managed HSM, Crypto User).
     Raises `UsageError` if the name is taken by a key with another policy, `ServiceError` when the vault refuses.
     """
     from azure.keyvault.keys import KeyClient
@@ -71,7 +72,7 @@ def create(
     )
     with azure_call(f"key {name}"), KeyClient(vault_url, cloud.credential(), **options) as keys:
         key = _existing(keys, name, policy) or _created(keys, name, policy, key_type)
-    return _described(made, exchanges, key, name)
+    return _described(made, exchanges, key, name, in_hsm=".managedhsm." in vault_url)
 
 
 def _created(keys: Any, name: str, policy: ReleasePolicy, key_type: KeyType) -> KeyVaultKey:
@@ -79,7 +80,11 @@ def _created(keys: Any, name: str, policy: ReleasePolicy, key_type: KeyType) -> 
 
     release_policy = KeyReleasePolicy(policy.raw)  # bytes: a str would be dropped without a word
     key: KeyVaultKey
-    if key_type == "EC-HSM":
+    if key_type == "oct-HSM":
+        key = keys.create_oct_key(
+            name, size=256, hardware_protected=True, exportable=True, release_policy=release_policy
+        )
+    elif key_type == "EC-HSM":
         key = keys.create_ec_key(name, hardware_protected=True, exportable=True, release_policy=release_policy)
     else:
         key = keys.create_rsa_key(
@@ -109,7 +114,9 @@ def _existing(keys: Any, name: str, policy: ReleasePolicy) -> KeyVaultKey | None
     return key
 
 
-def _described(made: Collector, exchanges: list[HttpExchange], key: KeyVaultKey, name: str) -> ReleasableKey:
+def _described(
+    made: Collector, exchanges: list[HttpExchange], key: KeyVaultKey, name: str, *, in_hsm: bool
+) -> ReleasableKey:
     from skrkit.policy.parse import parse_policy
 
     stored = parse_policy(key.properties.release_policy.encoded_policy)  # type: ignore[union-attr]  # an exportable key has one
@@ -125,7 +132,9 @@ def _described(made: Collector, exchanges: list[HttpExchange], key: KeyVaultKey,
         "policy-rewritten",
         "The release policy, as the service rewrote it",
         stored,
-        proves="Compare parsed, never byte by byte: the vault takes white space out and turns booleans into text.",
+        proves="Compare parsed, never byte by byte: a Managed HSM sorts the members by name and takes white space out."
+        if in_hsm
+        else "Compare parsed, never byte by byte: the vault takes white space out and turns booleans into text.",
         next="This is what step 4's token is held against.",
     )
     bundle: dict[str, Json] = {

@@ -9,13 +9,16 @@ from collections.abc import Collection
 from skrkit.errors import UsageError
 from skrkit.provision.roles import RELEASE_ROLE
 from skrkit.provision.stage import Stage
+from skrkit.services.hsm import RELEASE_ROLE as LOCAL_RELEASE_ROLE
 
 _NEEDED = ("resource_group", "vm", "vault", "key", "attestation")
 
 
 def check_azure_names(arguments: argparse.Namespace) -> None:
     """Return nothing if every name that Azure needs was given. Raises `UsageError` listing what is missing."""
-    missing = [f"--{name.replace('_', '-')}" for name in _NEEDED if not getattr(arguments, name)]
+    in_hsm = getattr(arguments, "hsm", None) is not None
+    needed = [*(name for name in _NEEDED if name != "vault" or not in_hsm), *(("hsm",) if in_hsm else ())]
+    missing = [f"--{name.replace('_', '-')}" for name in needed if not getattr(arguments, name)]
     if not (arguments.subscription or os.environ.get("AZURE_SUBSCRIPTION_ID")):
         missing.append("--subscription (nor AZURE_SUBSCRIPTION_ID)")
     if missing:
@@ -24,7 +27,8 @@ def check_azure_names(arguments: argparse.Namespace) -> None:
             where="the command line",
             expected="the names of your own resources",
             found=f"no {', '.join(missing)}",
-            fix="Name an existing confidential VM and Premium vault, a new key, and your region's provider.",
+            fix="Name an existing confidential VM and Premium vault or Managed HSM, a new key, and your region's "
+            "provider.",
         )
 
 
@@ -33,18 +37,20 @@ def plan_of(stage: Stage, steps: Collection[int]) -> list[str]:
 
     A step takes those before it along, but for step 4 alone, which runs inside the VM with what is there.
     """
-    keys = ", ".join((stage.key, stage.ec_key, stage.platform_key))
+    keys = ", ".join(stage.keys)
     inside = "which must be this machine: write a nonce's digest to its vTPM (NV index 0x01400002)"
     lines = [
         f"VM {stage.vm} in {stage.resource_group}: {_identity_plan(stage)}",
-        f"Vault {stage.vault}: {_access_plan(stage)}",
-        f"Vault {stage.vault}: create exportable HSM keys {keys}, each with a release policy and billed while there",
+        f"{stage.holder}: {_access_plan(stage)}",
+        f"{stage.holder}: create exportable HSM keys {keys}, each with a release policy and billed while there",
         f"Inside {stage.vm}, {inside}, attest at {stage.attestation}, release the keys; no key is written anywhere",
     ]
     return lines[3:] if tuple(steps) == (4,) else lines[: max(steps)]
 
 
 def _access_plan(stage: Stage) -> str:
+    if stage.hsm:
+        return f"assign {LOCAL_RELEASE_ROLE} (a local role) to that identity, at each key alone"
     role = f"assign {RELEASE_ROLE} to that identity, at each key alone"
     if stage.rbac:
         return role

@@ -31,7 +31,8 @@ class Stage:
     ("user"), or "both"; access is granted to the user-assigned one where there is one. That is `user_identity`, a name
     in the resource group or a whole resource id, and programs in the VM ask IMDS for it by its `identity_by`.
     `rbac` says that the vault is to go by Azure roles; without it, either way is right, and access is granted as the
-    vault asks.
+    vault asks. `hsm` names a Managed HSM: the keys are there, and not in the vault; it goes by local roles,
+    and has a symmetric key beside the others.
     """
 
     resource_group: str = "skrkit-rg"
@@ -41,11 +42,13 @@ class Stage:
     key: str = "release-me"
     ec_key: str = "release-me-ec"
     platform_key: str = "release-me-platform"
+    oct_key: str = "release-me-oct"
     attestation: str = ""
     identity: str = "system"
     user_identity: str = "skrkit-identity"
     identity_by: str = "resource-id"
     rbac: bool = False
+    hsm: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what could not be one vault's name or one provider's URL, before anything is made with it."""
@@ -58,7 +61,26 @@ class Stage:
                 found=repr(self.vault),
                 fix="Give the name alone: myvault, not https://myvault.vault.azure.net",
             )
+        self._check_hsm()
         self._check_identity()
+
+    def _check_hsm(self) -> None:
+        if self.hsm and not _VAULT_NAME.fullmatch(self.hsm):
+            raise UsageError(
+                what="Managed HSM",
+                where="its name",
+                expected="3 to 24 letters, digits and hyphens, a letter first",
+                found=repr(self.hsm),
+                fix="Give the name alone: myhsm, not https://myhsm.managedhsm.azure.net",
+            )
+        if self.hsm and self.rbac:
+            raise UsageError(
+                what="roles of a Managed HSM",
+                where="Stage.rbac",
+                expected="nothing: it has local roles, and Azure's say nothing about its keys",
+                found="True, with a Managed HSM",
+                fix="Leave --rbac out, or --hsm.",
+            )
 
     def _check_identity(self) -> None:
         if not _USER_IDENTITY.fullmatch(self.user_identity):
@@ -97,11 +119,26 @@ class Stage:
 
     def key_ids(self, cloud: Cloud) -> tuple[str, ...]:
         """Return the resource ids of the keys that step 3 makes: the scopes of a role for each key alone."""
-        return tuple(f"{self.vault_id(cloud)}/keys/{name}" for name in (self.key, self.ec_key, self.platform_key))
+        return tuple(f"{self.vault_id(cloud)}/keys/{name}" for name in self.keys)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The names of the keys that step 3 makes."""
+        names = (self.key, self.ec_key, self.platform_key)
+        return (*names, self.oct_key) if self.hsm else names
+
+    @property
+    def holder(self) -> str:
+        """What holds the keys, in a sentence: "Vault x" or "Managed HSM x"."""
+        return f"Managed HSM {self.hsm}" if self.hsm else f"Vault {self.vault}"
+
+    def token_resource(self, cloud: Cloud) -> str:
+        """Return the resource of an access token for what holds the keys."""
+        return cloud.endpoints.hsm_resource if self.hsm else cloud.endpoints.vault_resource
 
     def vault_url(self, cloud: Cloud) -> str:
-        """Return the vault's data-plane address."""
-        return cloud.endpoints.vault_url(self.vault)
+        """Return the data-plane address of what holds the keys: the Managed HSM if there is one, else the vault."""
+        return cloud.endpoints.hsm_url(self.hsm) if self.hsm else cloud.endpoints.vault_url(self.vault)
 
     def _id(self, cloud: Cloud, kind: str, name: str) -> str:
         group = f"/subscriptions/{cloud.subscription}/resourceGroups/{self.resource_group}"
@@ -131,27 +168,23 @@ KEY_PERMISSIONS_OF_OPERATOR = [
 
 
 def set_stage(cloud: Cloud, stage: Stage) -> None:
-    """Make what the four steps take for granted: a resource group, a Premium vault, a confidential VM.
+    """Make what the four steps take for granted: a resource group, a Premium vault or Managed HSM, a confidential VM.
 
     What is there already is kept. Raises `ServiceError` when Resource Manager refuses.
     """
     from azure.mgmt.compute.models import VirtualMachine
-    from azure.mgmt.keyvault.models import VaultCreateOrUpdateParameters
     from azure.mgmt.resource.resources.models import ResourceGroup
 
     from skrkit.services import arm
 
     with azure_call("resource group"), arm.resource_groups(cloud) as groups:
         groups.resource_groups.create_or_update(stage.resource_group, ResourceGroup(location=stage.location))
-    with azure_call("vault"), arm.key_vaults(cloud) as vaults:
-        known = {vault.name for vault in vaults.vaults.list_by_resource_group(stage.resource_group)}
-        if stage.vault not in known:
-            body = VaultCreateOrUpdateParameters(vault_body(cloud, stage))
-            vaults.vaults.begin_create_or_update(
-                stage.resource_group,
-                stage.vault,
-                body,
-            ).result()
+    if stage.hsm:
+        from skrkit.provision.hsm import set_hsm
+
+        set_hsm(cloud, stage)
+    else:
+        _set_vault(cloud, stage)
     if stage.rbac:
         from skrkit.provision.roles import OFFICER_ROLE, assign
 
@@ -161,6 +194,22 @@ def set_stage(cloud: Cloud, stage: Stage) -> None:
         if stage.vm not in machines:
             compute.virtual_machines.begin_create_or_update(
                 stage.resource_group, stage.vm, VirtualMachine(confidential_vm_body(cloud, stage))
+            ).result()
+
+
+def _set_vault(cloud: Cloud, stage: Stage) -> None:
+    from azure.mgmt.keyvault.models import VaultCreateOrUpdateParameters
+
+    from skrkit.services import arm
+
+    with azure_call("vault"), arm.key_vaults(cloud) as vaults:
+        known = {vault.name for vault in vaults.vaults.list_by_resource_group(stage.resource_group)}
+        if stage.vault not in known:
+            body = VaultCreateOrUpdateParameters(vault_body(cloud, stage))
+            vaults.vaults.begin_create_or_update(
+                stage.resource_group,
+                stage.vault,
+                body,
             ).result()
 
 

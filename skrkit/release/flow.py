@@ -30,7 +30,7 @@ from skrkit.errors import ReleaseRefused, ServiceError, VerificationError
 from skrkit.evidence.freshness import other_user_data
 from skrkit.policy.evaluate import Decision, evaluate
 from skrkit.release.ports import CollectedEvidence, EvidenceSource, Issued, KeyVault, TokenIssuer
-from skrkit.release.proof import Proof, prove
+from skrkit.release.proof import UNPROVED, Proof, prove
 from skrkit.release.request import ReleaseRequest
 from skrkit.release.response import VerifiedRelease, parse_release_response, verify_release
 from skrkit.release.showing import (
@@ -194,17 +194,19 @@ def open_release(
 ) -> Released:
     """Return the released key out of a verified answer: steps 7 and 8.
 
+    A symmetric key has no public half: its proof is `UNPROVED`, and `prove_symmetric` is for who can ask the HSM.
     Raises `VerificationError` when the key is wrapped for another key than the ephemeral one (step
     `release.transfer_key`, or `release.kek` where only the vTPM can tell) or is not the vault's, and what the vTPM
     raises when it cannot decrypt for another reason.
     """
     check_wrapped_for(answer.key_hsm)
     with opening("release.kek", "AES key of key_hsm", "/ciphertext, the first part"):
-        key = unwrap(answer.key_hsm, lambda wrapped, enc: source.decrypt(wrapped, enc.tpm_scheme))  # (7)
+        kty = str(answer.key.get("kty"))
+        key = unwrap(answer.key_hsm, lambda wrapped, enc: source.decrypt(wrapped, enc.tpm_scheme), kty=kty)  # (7)
     shown = vault.public_key(terms.key, terms.version)
     public = answer.key if shown is None else shown
     check_same_public_key(key, public)
-    proof = prove(key, public)  # (8)
+    proof = prove(key, public) if key.private_key is not None else UNPROVED  # (8)
     if made is not None:
         show_released_key(made, key, public, proof, read_from_vault=shown is not None)
     return Released(key=key, answer=answer, proof=proof)

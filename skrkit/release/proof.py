@@ -24,6 +24,33 @@ class Proof:
     message_bytes: int
 
 
+UNPROVED = Proof(operation="not checked: a symmetric key has no public half to compare with", message_bytes=0)
+
+
+def prove_symmetric(released: ReleasedKey, message: bytes, *, iv: bytes, ciphertext: bytes, tag: bytes) -> Proof:
+    """Return the proof that a released symmetric key is the HSM's: it opens what the HSM sealed by AES-GCM.
+
+    Raises `VerificationError`, step `release.proof`, if it does not.
+    """
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    try:
+        if AESGCM(released.material).decrypt(iv, ciphertext + tag, None) == message:
+            operation = f"A{released.size_bits}GCM: HSM's key encrypts, released key decrypts"
+            return Proof(operation=operation, message_bytes=len(message))
+    except (ValueError, InvalidTag):  # no AES key, or another one
+        pass
+    raise VerificationError(
+        what="released key",
+        where="a message that the HSM encrypted",
+        expected="the HSM's own symmetric key",
+        found=f"{released.size_bits} bits that do not open it",
+        fix="Refuse the key: it is not the one that the HSM has.",
+        step="release.proof",
+    )
+
+
 def prove(released: ReleasedKey, public: Mapping[str, Json]) -> Proof:
     """Return the proof that the released private key answers to the vault's public half.
 

@@ -64,6 +64,20 @@ class Vault:
             )
         return str(result.value).encode("ascii")
 
+    def encrypt_symmetric(self, key: str, version: str, message: bytes) -> tuple[bytes, bytes, bytes] | None:
+        """Return nonce, ciphertext and tag of a message that an oct-HSM key of 256 bits sealed by AES-GCM, in the HSM.
+
+        None without a reader.
+        """
+        from azure.keyvault.keys.crypto import EncryptionAlgorithm
+
+        if self.reader is None:
+            return None
+        with azure_call(f"encryption with key {key}"):
+            client = self.reader.get_cryptography_client(key, key_version=version or None)
+            sealed = client.encrypt(EncryptionAlgorithm.a256_gcm, message)
+        return bytes(sealed.iv or b""), bytes(sealed.ciphertext), bytes(sealed.tag or b"")
+
     def public_key(self, key: str, version: str) -> Mapping[str, Json] | None:
         """Return the key's public JWK members: kid, kty, key_ops, and n and e, or crv, x and y, in base64url.
 

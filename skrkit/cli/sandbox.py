@@ -188,7 +188,7 @@ def _principal(arguments: argparse.Namespace) -> int:
 
 def _exec(arguments: argparse.Namespace) -> int:
     from skrkit.errors import UsageError
-    from skrkit.sandbox.environment import environment_of
+    from skrkit.sandbox.environment import environment_of, signed_in_as
     from skrkit.sandbox.process import ensure_running
 
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
@@ -202,6 +202,8 @@ def _exec(arguments: argparse.Namespace) -> int:
         )
     endpoint: Endpoint = ensure_running()
     variables, removed = environment_of(endpoint, arguments.vm)
+    if not arguments.vm:  # in the shell of a principal, programs are that principal
+        variables |= signed_in_as(endpoint, os.environ) or {}
     environment = {name: value for name, value in os.environ.items() if name not in removed} | variables
     return _run(command, environment)
 

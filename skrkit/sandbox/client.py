@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from skrkit.errors import ServiceError
 from skrkit.sandbox import chance
 from skrkit.sandbox.endpoint import Endpoint
-from skrkit.sandbox.environment import OBJECT_ID_VARIABLE
+from skrkit.sandbox.environment import OBJECT_ID_VARIABLE, signed_in_as
 from skrkit.sandbox.process import control, ensure_running, running
 
 if TYPE_CHECKING:
@@ -105,12 +105,12 @@ def _operator_of(endpoint: Endpoint) -> _Caller:
 
 def _caller(endpoint: Endpoint) -> _Caller:
     """Return the principal that the environment signs in as, if it is one of this sandbox; else the operator."""
-    client_id, secret = os.environ.get("AZURE_CLIENT_ID", ""), os.environ.get("AZURE_CLIENT_SECRET", "")
-    object_id = os.environ.get(OBJECT_ID_VARIABLE, "")
-    here = os.environ.get("AZURE_TENANT_ID", "").lower() == endpoint.tenant
-    if here and client_id and secret and object_id and client_id.lower() != endpoint.client_id:
-        return _Caller(object_id=object_id, client_id=client_id, secret=secret)
-    return _operator_of(endpoint)
+    found = signed_in_as(endpoint, os.environ)
+    if found is None:
+        return _operator_of(endpoint)
+    return _Caller(
+        object_id=found[OBJECT_ID_VARIABLE], client_id=found["AZURE_CLIENT_ID"], secret=found["AZURE_CLIENT_SECRET"]
+    )
 
 
 def _credential(endpoint: Endpoint, caller: _Caller, options: dict[str, Any]) -> TokenCredential:

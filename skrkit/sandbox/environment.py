@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from skrkit.sandbox.endpoint import Endpoint
 
 CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
@@ -37,3 +39,14 @@ def environment_of(endpoint: Endpoint, vm: str | None) -> tuple[dict[str, str], 
         "SKRKIT_VM": door.name,
     }
     return variables, REMOVED + OPERATOR_VARIABLES
+
+
+def signed_in_as(endpoint: Endpoint, environ: Mapping[str, str]) -> dict[str, str] | None:
+    """Return the variables that sign in as another principal of this sandbox than its operator, or None.
+
+    Somebody's real account in the environment is of another tenant, and is none.
+    """
+    found = {name: environ.get(name, "") for name in OPERATOR_VARIABLES}
+    here = environ.get("AZURE_TENANT_ID", "").lower() == endpoint.tenant
+    is_operator = found["AZURE_CLIENT_ID"].lower() == endpoint.client_id
+    return found if here and all(found.values()) and not is_operator else None

@@ -79,6 +79,18 @@ def test_curl_in_the_shell_that_the_command_prints(endpoint: Endpoint, tmp_path:
     assert "'Microsoft.Resources/subscriptions/resourceGroups/delete'" in error["message"]
 
 
+def test_exec_in_its_shell_stays_this_principal_and_in_a_vm_is_nobody(endpoint: Endpoint) -> None:
+    made = create(endpoint, "exec")
+    show = ("-m", "skrkit", "sandbox", "exec")
+    print_id = ("--", sys.executable, "-c", "import os; print(os.environ.get('AZURE_CLIENT_ID'))")
+    outside = as_principal(endpoint, made, sys.executable, *show, *print_id)
+    assert outside.stdout.strip() == made["client_id"]
+    inside = as_principal(endpoint, made, sys.executable, *show, "--vm", STAGE.vm, *print_id)
+    assert inside.stdout.strip() == "None"
+    back = as_principal(endpoint, made, sys.executable, "-m", "skrkit", "sandbox", "env", "--json")
+    assert json.loads(back.stdout)["set"]["AZURE_CLIENT_ID"] == endpoint.client_id
+
+
 def test_the_secret_is_told_once_and_is_nowhere(endpoint: Endpoint) -> None:
     made = create(endpoint, "secretive")
     secret = made["set"]["AZURE_CLIENT_SECRET"]
@@ -143,4 +155,3 @@ def test_the_control_interface_asks_for_its_secret(endpoint: Endpoint) -> None:
     answer = send(endpoint, "PUT", "http://sandbox.skrkit/principals?name=thief&role=Owner")
     assert answer.status == 403
     assert "thief" not in skrkit(endpoint.home, "sandbox", "principal", "list").stdout
-    assert STAGE.vm == "cvm-1"

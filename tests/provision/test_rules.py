@@ -123,8 +123,9 @@ def test_inside_the_vm_only_the_resource_id_is_known() -> None:
     ],
 )
 def test_what_cannot_be_an_identity_is_refused(member: str, value: str, expected: str) -> None:
+    given: Any = {member: value}
     with pytest.raises(UsageError) as caught:
-        Stage(**{member: value})
+        Stage(**given)
     assert expected in caught.value.expected
     assert caught.value.found == repr(value)
 
@@ -205,6 +206,13 @@ def test_the_provider_is_that_of_the_region_unless_one_is_named() -> None:
     with pytest.raises(UsageError) as caught:
         Stage(location="atlantis")
     assert (caught.value.where, caught.value.found) == ("Stage.location", "'atlantis'")
+
+
+def test_the_plan_says_how_access_is_granted() -> None:
+    either, by_role = plan_of(Stage(), (2,))[1], plan_of(Stage(rbac=True), (2,))[1]
+    role = "assign Key Vault Crypto Service Release User to that identity, at each key alone"
+    assert by_role == f"Vault skrkit-vault: {role}"
+    assert either.endswith(f"(merged, no entry lost); if it goes by Azure roles, {role}")
 
 
 def test_the_plan_of_step_4_alone_promises_nothing_else() -> None:

@@ -118,6 +118,8 @@ def normalise(notebook: Any) -> None:
     notebook.metadata["language_info"] = {"name": "python"}
     for cell in notebook.cells:
         cell.metadata = {}
+        if cell.get("outputs"):
+            cell.outputs = list(_joined(cell.outputs))
         for output in cell.get("outputs", ()):
             if "metadata" in output:
                 output.metadata = {}
@@ -129,6 +131,18 @@ def normalise(notebook: Any) -> None:
             for kind, value in data.items():
                 if isinstance(value, str):
                     data[kind] = _ADDRESS.sub("", value)
+
+
+def _joined(outputs: Sequence[Any]) -> Iterator[Any]:
+    """Return the outputs with what was printed in one piece: a kernel sends it in as many as it took time for."""
+    last: Any = None
+    for output in outputs:
+        is_text = output["output_type"] == "stream"
+        if is_text and last is not None and last.get("name") == output["name"]:
+            last.text += output.text
+            continue
+        last = output if is_text else None
+        yield output
 
 
 def findings(notebook: Any, secrets: Sequence[str] = ()) -> list[str]:

@@ -104,7 +104,7 @@ def _replayed(check: Check, recorded: Mapping[str, Json], outcome: Mapping[str, 
         for at in dict.fromkeys([*before, *after])
         if before.get(at) != after.get(at)
     )
-    detail = f"{len(after)} answers, as recorded"
+    detail = f"{len(after)} answer{'s' if len(after) != 1 else ''}, as recorded"
     if differences:
         detail = f"{len(differences)} of {len(after)} answers differ from what was recorded"
     return ReplayedCheck(

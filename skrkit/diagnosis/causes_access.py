@@ -18,8 +18,8 @@ CAUSES = (
         "on key vault '…'.",
         why="No access policy of the vault gives this object id the key permission release. It stands among the "
         "privileged ones, which `all` may leave out.",
-        fix="Add release to the identity's key permissions, and nothing more. The command sets them all: name what it "
-        "is to keep.",
+        fix="Add release to the identity's key permissions, and nothing more. az keyvault set-policy replaces what it "
+        "has: name what it is to keep.",
         command=_GRANT,
         mend="skrkit walkthrough --step 2",
         source=sources.KEY_VAULT_ERRORS,
@@ -31,8 +31,8 @@ CAUSES = (
         symptom="403 Forbidden/AccessDenied: '…' does not have keys get permission on key vault '…'.",
         why="Release does not ask for get. Many helpers fetch the key before they release it, and the least privilege "
         "that is right for release is not enough for them.",
-        fix="Release without reading the key first; or let the identity read as well, if that is wanted. The command "
-        "sets all of its key permissions: name what it is to keep.",
+        fix="Release without reading the key first; or let the identity read as well, if that is wanted. az keyvault "
+        "set-policy replaces the key permissions that it has: name what it is to keep.",
         command="az keyvault set-policy --name {vault} --object-id {object_id} --key-permissions get release",
         mend=OFF,
         source=sources.KEY_VAULT_ROLES,

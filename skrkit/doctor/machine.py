@@ -106,7 +106,7 @@ def _no_report(visit: Visit) -> Outcome:
 def _reachable(visit: Visit) -> Outcome:
     if visit.inside is None:
         return failed(f"There is no TPM device ({visit.host.words}).", cause="machine.not-a-cvm")
-    where = visit.inside.tpm_spec
+    where = "The vTPM of the sandbox" if visit.inside.world == "sandbox" else visit.inside.tpm_spec
     try:
         tpm = visit.attester.tpm
         tpm.get_random(8)

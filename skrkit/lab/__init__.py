@@ -20,6 +20,12 @@ if TYPE_CHECKING:  # for editors and type checkers; a kernel imports each when i
     from skrkit.lab.session import reset as reset
     from skrkit.lab.session import start as start
     from skrkit.lab.token_view import explore_token as explore_token
+    from skrkit.lab.troubleshooting import bundle as bundle
+    from skrkit.lab.troubleshooting import causes as causes
+    from skrkit.lab.troubleshooting import doctor as doctor
+    from skrkit.lab.troubleshooting import explain as explain
+    from skrkit.lab.troubleshooting import fault as fault
+    from skrkit.lab.troubleshooting import replay as replay
     from skrkit.lab.vouching import trust_chain as trust_chain
     from skrkit.lab.workbench import policy_workbench as policy_workbench
 
@@ -41,6 +47,12 @@ _PUBLIC = {
     "tamper": "faults",
     "tampered": "faults",
     "FAULTS": "faults",
+    "causes": "troubleshooting",
+    "explain": "troubleshooting",
+    "fault": "troubleshooting",
+    "doctor": "troubleshooting",
+    "bundle": "troubleshooting",
+    "replay": "troubleshooting",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -79,7 +79,7 @@ def start() -> Cloud:
     older = "" if found is None or found.version == __version__ else found.version
     if older:
         process.down()
-    cloud = _sandbox()
+    cloud = sandbox_cloud()
     how = "runs already" if found and not older else "has started"
     said = [f"The sandbox {how}. Tenant {cloud.tenant}."]
     if older:
@@ -87,7 +87,7 @@ def start() -> Cloud:
     said += _made_with(process.running())
     if not has_widgets():
         said.append("Views stand still, because ipywidgets is not installed: pip install 'skrkit[lab]'")
-    _say(" ".join(said))
+    say(" ".join(said))
     return cloud
 
 
@@ -101,7 +101,8 @@ def _made_with(endpoint: Endpoint | None) -> list[str]:
     return said
 
 
-def _sandbox() -> Cloud:
+def sandbox_cloud() -> Cloud:
+    """Return the sandbox as its operator sees it, whose clock is this kernel's from now on."""
     from skrkit.cloud import Cloud
 
     try:
@@ -133,7 +134,7 @@ def ensure(step: int) -> World:
         )
     word_errors()
     world = walked(step)
-    _say(_done(world))
+    say(_done(world))
     return world
 
 
@@ -141,7 +142,7 @@ def walked(step: int) -> World:
     """Return the world after `step`, made in silence."""
     from skrkit.provision.stage import set_stage
 
-    cloud, stage = _sandbox(), Stage()
+    cloud, stage = sandbox_cloud(), Stage()
     walk = Walk(cloud=cloud, stage=stage, steps=tuple(range(1, step + 1)))
     if step:
         walk.run()
@@ -186,7 +187,7 @@ def reset() -> None:
     word_errors()
     process.reset()
     endpoint = process.ensure_running()
-    _say(f"A new sandbox runs: no VM, no vault, and a new tenant, {endpoint.tenant}.")
+    say(f"A new sandbox runs: no VM, no vault, and a new tenant, {endpoint.tenant}.")
 
 
 def has_widgets() -> bool:
@@ -225,7 +226,7 @@ def _wrong_kernel(what: str, expected: str, found: str) -> UsageError:
     )
 
 
-def _say(words: str) -> None:
+def say(words: str) -> None:
     """Print a sentence or two. JupyterLab would break a long line in the middle of a word."""
     from textwrap import fill
 

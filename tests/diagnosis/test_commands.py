@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,7 +25,8 @@ from skrkit.sandbox import process
 from skrkit.sandbox.faults.table import all_faults
 from skrkit.walkthrough import Walk
 from tests.diagnosis.az import COMMANDS, Desk
-from tests.diagnosis.sandboxed import STAGE, run, switched_on
+from tests.diagnosis.sandboxed import STAGE, switched_on
+from tests.sandbox.running import environment
 
 NEW_KEY, OTHER_KEY = "made-anew", "worked-on"
 ROUNDS = 2  # of a cause whose mending shows the next: a new identity has no grant yet
@@ -71,8 +73,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def desk(home: Path, tmp_path: Path) -> Desk:
-    """An operator's desk on which lies the policy that step 3 makes."""
+    """An operator's desk on which lie the policy that step 3 makes, and one for a provider, which permits all."""
     (tmp_path / "policy.json").write_bytes(cvm_policy(STAGE.attestation).raw)
+    permits = "version= 1.0;\nauthorizationrules\n{\n=> permit();\n};\nissuancerules\n{\n};\n"
+    (tmp_path / "policy.txt").write_text(permits, encoding="ascii")
     endpoint = process.running(home)
     assert endpoint is not None
     return Desk(endpoint=endpoint, folder=tmp_path)
@@ -161,15 +165,22 @@ SKRKIT = sorted(
 
 
 @pytest.mark.parametrize("template", SKRKIT)
-def test_a_command_of_skrkit_does_what_it_says(
-    home: Path, captures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, template: str
-) -> None:
+def test_a_command_of_skrkit_does_what_it_says(home: Path, captures: Path, tmp_path: Path, template: str) -> None:
     """On files of a real machine. `verify` of these alone is incomplete, which is 4, and no mistake of the command."""
     files_of_a_real_machine(captures, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     names = {"vm": STAGE.vm, "new_key": "walked", "time": "2026-01-01T00:00:00Z"}
-    assert run(template.format_map(names)) == (4 if template.startswith("skrkit verify") else 0)
+    done = subprocess.run(  # a process of its own: `skrkit sandbox exec` becomes the program that it runs
+        shlex.split(template.format_map(names)),
+        cwd=tmp_path,
+        env={**environment(home), "PATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == (4 if template.startswith("skrkit verify") else 0), done.stdout + done.stderr
 
 
 def files_of_a_real_machine(captures: Path, folder: Path) -> None:

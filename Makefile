@@ -14,7 +14,7 @@ endef
 .PHONY: help walkthrough lab test lint bench format clean
 
 help: ## say what there is
-	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 $(VENV)/.run: pyproject.toml
 	$(new_venv)
@@ -52,6 +52,10 @@ lint: $(VENV)/.dev ## style, types, and who may import whom
 
 bench: $(VENV)/.browser ## print figures and ratios, each beside the bare calls it needs
 	$(BIN)/python -m pytest tests/bench -m bench -o python_files='bench_*.py' --benchmark-columns=median,iqr,rounds --benchmark-max-time=0.5 -q
+
+.PHONY: bench-load
+bench-load: $(VENV)/.dev ## fifty clients for a minute, ten thousand keys, a hundred kills: does the sandbox hold?
+	SKRKIT_BENCH_LOAD_S=60 SKRKIT_BENCH_KILLS=100 $(BIN)/python -m pytest tests/bench/bench_load.py -m bench -o python_files='bench_*.py' -q
 
 .PHONY: notebooks workshop
 notebooks: $(VENV)/.dev ## execute the notebooks anew and write them with their outputs

@@ -101,6 +101,35 @@ FIGURES = (
     Figure(name="lab", text="skrkit lab until a notebook's kernel answers in the page", bound=10, held=Held.MEASURED),
     Figure(name="widget", text="the slowest widget, event to changed page", bound=0.1, held=Held.MEASURED),
     Figure(
+        name="load-failures",
+        text="errors and lost writes, fifty SDK clients at once",
+        bound=0,
+        held=Held.MEASURED,
+        unit=Unit.FAILURES,
+    ),
+    Figure(name="get-p99", text="get of a key, fifty SDK clients at once, p99", bound=0.05, held=Held.MEASURED),
+    Figure(
+        name="memory",
+        text="sandbox resident, end of the load / after its first quarter",
+        bound=1.05,
+        held=Held.RATIO,
+        unit=Unit.BYTES,
+    ),
+    # 70 % of the throughput that the cryptography alone allows.
+    Figure(
+        name="release-rate", text="a release on the server's side / its cryptography", bound=1 / 0.7, held=Held.RATIO
+    ),
+    Figure(name="list-many", text="list 10,000 keys, all pages", bound=2, held=Held.MEASURED),
+    Figure(name="list-growth", text="list a thousand of 10,000 keys / of 1,000", bound=1.5, held=Held.RATIO),
+    Figure(name="start-many", text="sandbox up with 10,000 keys, until ready", bound=2, held=Held.MEASURED),
+    Figure(
+        name="killed",
+        text="acknowledged writes that a kill -9 took",
+        bound=0,
+        held=Held.MEASURED,
+        unit=Unit.FAILURES,
+    ),
+    Figure(
         name="attendees",
         text="failures of 20 attendees at once, notebooks 01 to 04",
         bound=0,

@@ -94,10 +94,7 @@ def list_keys(call: Call) -> Response:
     shown: list[Document] = []
     after = ""
     while page := inner.keys.names(after, PAGE):
-        for named in page:
-            version = inner.keys.current(named)
-            if version is not None:
-                shown.append(_shown(inner, call, named, version))
+        shown += [_shown(inner, call, named, version) for named, version in inner.keys.with_current(page)]
         after = page[-1]["name"]
     return JSONResponse({"value": shown})
 

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -62,6 +62,12 @@ class Keys:
     def current(self, named: Document) -> Document | None:
         """Return the current version document of a name document; None if it was purged since that was read."""
         return self.store.get(VERSION_KIND, self._id(named["name"], named["current"]))
+
+    def with_current(self, page: Sequence[Document]) -> Iterator[tuple[Document, Document]]:
+        """Return each name document of a page with its current version document; without those that a purge took."""
+        ids = [self._id(named["name"], named["current"]) for named in page]
+        versions = self.store.get_many(VERSION_KIND, ids)
+        return ((named, versions[key]) for named, key in zip(page, ids, strict=True) if key in versions)
 
     def write(self, named: Document, version: Document | None = None) -> None:
         """Write the name document, and the version document if there is one, as one change."""

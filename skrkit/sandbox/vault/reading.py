@@ -24,12 +24,9 @@ def list_keys(call: Call) -> Response:
     """Return a page of keys, by name; the ids have no version."""
     limit, after = _limit(call), _after(call)
     page = call.keys.names(after, limit + 1)
-    items = []
-    for named in page[:limit]:
-        version = call.keys.current(named)
-        if version is None:
-            continue
-        items.append(bundle.item(call, named, version, with_version=False))
+    items = [
+        bundle.item(call, named, version, with_version=False) for named, version in call.keys.with_current(page[:limit])
+    ]
     last = page[limit - 1]["name"] if len(page) > limit else ""
     return _page(call, "/keys", items, last, limit)
 

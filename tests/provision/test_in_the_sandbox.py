@@ -188,7 +188,7 @@ def test_a_token_is_asked_of_imds_and_is_not_shown(cloud: Cloud) -> None:
 # --- user-assigned identities
 
 
-def user_stage(name: str, **more: str) -> Stage:
+def user_stage(name: str, **more: Any) -> Stage:
     """A VM of its own, so that no other test's identities are on it."""
     return Stage(vm=f"cvm-{name}", user_identity=f"identity-{name}", **{"identity": "user"} | more)
 

@@ -96,7 +96,9 @@ def _patch(resource_type: str) -> Handler:
         """Return the resource with other tags: nothing else is changed by PATCH."""
         with call.lock:
             changed = call.require(resource_type, call.path["name"])
-            changed |= {"tags": call.tags(), "etag": new_etag()}
+            changed["tags"] = call.tags()
+            if "etag" in changed:
+                changed["etag"] = new_etag()
             call.write(changed)
         return JSONResponse(changed)
 

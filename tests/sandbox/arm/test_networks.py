@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from azure.mgmt.compute import ComputeManagementClient
 
 from tests.sandbox.vault.azure import SUBSCRIPTION, Azure, error_of
 
@@ -135,3 +136,15 @@ def test_a_disk_is_kept_and_says_what_is_missing(azure: Azure) -> None:
     again = put(azure, path, creationData={"createOption": "Empty"}, diskSizeGB=64)
     assert again["properties"]["uniqueId"] == made["properties"]["uniqueId"]
     assert azure.arm("DELETE", f"{path}{API}").status_code == 200
+
+
+def test_azures_own_client_makes_changes_and_deletes_a_disk(azure: Azure) -> None:
+    client = ComputeManagementClient(azure.credential(), SUBSCRIPTION, **azure.options())
+    body: Any = {"location": "westeurope", "properties": {"creationData": {"createOption": "Empty"}, "diskSizeGB": 4}}
+    made = client.disks.begin_create_or_update("rg", "disk", body).result()
+    assert (made.name, made.properties and made.properties.disk_size_gb) == ("disk", 4)
+    changed: Any = {"tags": {"a": "b"}}
+    assert client.disks.begin_update("rg", "disk", changed).result().tags == {"a": "b"}
+    assert [one.name for one in client.disks.list_by_resource_group("rg")] == ["disk"]
+    client.disks.begin_delete("rg", "disk").wait()
+    assert list(client.disks.list()) == []

@@ -1,0 +1,154 @@
+"""The templates that are shipped: Bicep and ARM say the same, and each makes what it says."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skrkit.policy.templates import cvm_policy
+from skrkit.provision import deployment
+from skrkit.provision.stage import KEY_PERMISSIONS_OF_OPERATOR
+from tests.provision.bicep import compile_file
+from tests.sandbox.arm.templates.conftest import deployer
+from tests.sandbox.arm.templates.deploying import GROUP, NESTED, Deployer, template
+from tests.sandbox.vault.azure import OPERATOR, STRANGER
+
+FOLDER = Path(deployment.__file__).parent / "templates"
+NAMES = sorted(path.stem for path in FOLDER.glob("*.bicep"))
+KEY = "ssh-ed25519 AAAA nobody"
+MAIN = {"vaultName": "main-vault", "operatorObjectId": OPERATOR.oid, "adminPublicKey": KEY}
+
+__all__ = ["deployer"]  # the fixture
+
+
+def shipped(name: str) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text())
+    return made
+
+
+def kinds(body: dict[str, Any]) -> list[str]:
+    """The types of all resources, those of nested templates among them."""
+    found: list[str] = []
+    for resource in body["resources"]:
+        found.append(resource["type"])
+        if resource["type"] == NESTED:
+            found += kinds(resource["properties"]["template"])
+    return found
+
+
+def test_every_template_is_there_in_both_languages() -> None:
+    assert NAMES == ["access-policy", "confidential-vm", "key", "main", "network", "vault"]
+    assert sorted(path.stem for path in FOLDER.glob("*.json")) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bicep_and_arm_say_the_same(name: str) -> None:
+    assert compile_file(FOLDER / f"{name}.bicep") == shipped(name)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "main"])
+def test_main_has_every_other_template_in_it_whole(name: str) -> None:
+    inside = [one["properties"]["template"] for one in shipped("main")["resources"]]
+    assert shipped(name) in inside
+    assert len(inside) == len(NAMES) - 1
+
+
+def test_main_has_all_that_a_release_needs() -> None:
+    assert sorted(set(kinds(shipped("main"))) - {NESTED}) == [
+        "Microsoft.Compute/virtualMachines",
+        "Microsoft.KeyVault/vaults",
+        "Microsoft.KeyVault/vaults/accessPolicies",
+        "Microsoft.KeyVault/vaults/keys",
+        "Microsoft.Network/networkInterfaces",
+        "Microsoft.Network/networkSecurityGroups",
+        "Microsoft.Network/publicIPAddresses",
+        "Microsoft.Network/virtualNetworks",
+    ]
+
+
+def test_main_makes_the_vm_its_grant_and_its_key(deployer: Deployer) -> None:
+    done = deployer.deploy(shipped("main"), **MAIN)
+    assert done["provisioningState"] == "Succeeded"
+    assert deployer.names() == ["cvm-1", "cvm-1-nic", "cvm-1-nsg", "cvm-1-vnet", "main-vault"]
+    outputs = {name: one["value"] for name, one in done["outputs"].items()}
+    vm = deployer.read("Microsoft.Compute/virtualMachines", "cvm-1")
+    assert vm["identity"]["type"] == "SystemAssigned"
+    assert vm["identity"]["principalId"] == outputs["principalId"]
+    nic = vm["properties"]["networkProfile"]["networkInterfaces"][0]["id"]
+    assert nic == f"{GROUP}/providers/Microsoft.Network/networkInterfaces/cvm-1-nic"
+    vault = deployer.read("Microsoft.KeyVault/vaults", "main-vault")["properties"]
+    assert vault["sku"]["name"] == "premium"
+    assert {one["objectId"]: one["permissions"]["keys"] for one in vault["accessPolicies"]} == {
+        OPERATOR.oid: KEY_PERMISSIONS_OF_OPERATOR,
+        outputs["principalId"]: ["release"],
+    }
+    order = deployer.order()
+    assert order.index("cvm-1-network") < order.index("cvm-1-vm") < order.index("cvm-1-access")
+    assert order.index("cvm-1-vault") < order.index("cvm-1-key")
+
+
+def test_the_key_is_exportable_under_the_policy_that_step_3_writes(deployer: Deployer) -> None:
+    outputs = deployer.outputs(shipped("main"), **MAIN)
+    key = deployer.azure.keys("main-vault").get_key(outputs["keyName"])
+    assert (key.key_type, key.properties.exportable) == ("RSA-HSM", True)
+    assert key.properties.release_policy is not None
+    policy = json.loads(key.properties.release_policy.encoded_policy)
+    assert policy == json.loads(cvm_policy(outputs["attestationUri"]).raw)
+
+
+def test_the_policy_is_encoded_without_padding_and_in_the_alphabet_of_urls(deployer: Deployer) -> None:
+    declared = {"attestationUri": {"type": "string"}}
+    body = template(
+        parameters=declared,
+        variables=shipped("key")["variables"],
+        outputs={"data": {"type": "string", "value": "[variables('encodedPolicy')]"}},
+    )
+    for host in ("https://a", "https://ab?>", "https://abc~~~", "https://abcd\u00ff\u00fe"):
+        data = deployer.outputs(body, attestationUri=host)["data"]
+        assert not set(data) & set("+/=")
+        policy = json.loads(base64.urlsafe_b64decode(data + "=" * (-len(data) % 4)))
+        assert policy["anyOf"][0]["authority"] == host
+
+
+def test_public_address_and_ssh_are_there_only_where_they_are_wanted(deployer: Deployer) -> None:
+    network = shipped("network")
+    deployer.deploy(network, vmName="closed")
+    assert deployer.names() == ["closed-nic", "closed-nsg", "closed-vnet"]
+    closed = deployer.read("Microsoft.Network/networkSecurityGroups", "closed-nsg")
+    assert closed["properties"]["securityRules"] == []
+    deployer.deploy(network, vmName="open", publicIp=True, sshSource="198.51.100.7/32")
+    opened = deployer.read("Microsoft.Network/networkSecurityGroups", "open-nsg")["properties"]["securityRules"]
+    assert [one["properties"]["sourceAddressPrefix"] for one in opened] == ["198.51.100.7/32"]
+    address = deployer.read("Microsoft.Network/networkInterfaces", "open-nic")["properties"]["ipConfigurations"][0]
+    assert address["properties"]["publicIPAddress"]["id"].endswith("/publicIPAddresses/open-ip")
+
+
+def test_a_vm_has_the_user_assigned_identity_beside_its_own(deployer: Deployer) -> None:
+    identity = f"{GROUP}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/user"
+    made = deployer.azure.arm("PUT", f"{identity}?api-version=2024-11-30", {"location": "westeurope"})
+    assert made.status_code == 201, made.text
+    deployer.deploy(
+        shipped("confidential-vm"),
+        vmName="both",
+        interfaceId=f"{GROUP}/providers/Microsoft.Network/networkInterfaces/any",
+        adminPublicKey=KEY,
+        userAssignedIdentityId=identity,
+    )
+    found = deployer.read("Microsoft.Compute/virtualMachines", "both")["identity"]
+    assert found["type"] == "SystemAssigned, UserAssigned"
+    assert [one.lower() for one in found["userAssignedIdentities"]] == [identity.lower()]
+
+
+def test_a_grant_leaves_what_others_may_do(deployer: Deployer) -> None:
+    deployer.deploy(shipped("vault"), vaultName="grant-vault", operatorObjectId=OPERATOR.oid)
+    deployer.deploy(shipped("access-policy"), vaultName="grant-vault", objectId=STRANGER.oid)
+    vault = deployer.read("Microsoft.KeyVault/vaults", "grant-vault")["properties"]
+    assert {one["objectId"]: one["permissions"]["keys"] for one in vault["accessPolicies"]} == {
+        OPERATOR.oid: KEY_PERMISSIONS_OF_OPERATOR,
+        STRANGER.oid: ["release"],
+    }
+    assert "enablePurgeProtection" not in vault

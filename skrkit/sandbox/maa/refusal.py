@@ -29,7 +29,7 @@ def denied(claims: Sequence[tuple[str, str]] = ()) -> AzureError:
         return AzureError(400, "PolicyEvaluationError", DENIED)
     details = [{"code": "PolicyFailureClaim", "target": name, "value": value} for name, value in claims]
     inner = {"code": "PolicyValidationFailure", "details": details}
-    said = ", ".join(f"the claim {name!r} is {value}" for name, value in claims)
+    said = ", ".join(f"the claim {name!r} is {'not true' if value == 'false' else value}" for name, value in claims)
     return AzureError(
         400, "PolicyEvaluationError", f"{DENIED} {said[0].upper()}{said[1:]}.", extra={"innererror": inner}
     )

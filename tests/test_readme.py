@@ -69,6 +69,14 @@ def test_the_commands_for_bytes_of_a_real_machine_run(captures: Path, home: Path
 
 
 @posix
+def test_the_block_about_the_template_deploys_and_prints_it(home: Path, tmp_path: Path) -> None:
+    printed = run(BLOCKS["By one template"], home, tmp_path)
+    assert "Deployment skrkit-cvm-1 in skrkit-rg: Succeeded" in printed
+    template = json.loads((tmp_path / "main.json").read_text(encoding="utf-8"))
+    assert template["$schema"].endswith("/deploymentTemplate.json#")
+
+
+@posix
 def test_the_commands_for_release_policies_run(captures: Path, home: Path, tmp_path: Path) -> None:
     shutil.copy(captures / REAL_FILES["token.jwt"], tmp_path / "token.jwt")
     printed = run(BLOCKS["Release policies"], home, tmp_path)

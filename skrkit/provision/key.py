@@ -72,7 +72,7 @@ def create(
     )
     with azure_call(f"key {name}"), KeyClient(vault_url, cloud.credential(), **options) as keys:
         key = _existing(keys, name, policy) or _created(keys, name, policy, key_type)
-    return _described(made, exchanges, key, name, in_hsm=".managedhsm." in vault_url)
+    return described(made, exchanges, key, name, in_hsm=in_hsm(vault_url))
 
 
 def _created(keys: Any, name: str, policy: ReleasePolicy, key_type: KeyType) -> KeyVaultKey:
@@ -114,9 +114,15 @@ def _existing(keys: Any, name: str, policy: ReleasePolicy) -> KeyVaultKey | None
     return key
 
 
-def _described(
+def in_hsm(vault_url: str) -> bool:
+    """Return whether an URL is a Managed HSM's."""
+    return ".managedhsm." in vault_url
+
+
+def described(
     made: Collector, exchanges: list[HttpExchange], key: KeyVaultKey, name: str, *, in_hsm: bool
 ) -> ReleasableKey:
+    """Return the key that the last exchange made or changed, with the artefacts that show it added to `made`."""
     from skrkit.policy.parse import parse_policy
 
     stored = parse_policy(key.properties.release_policy.encoded_policy)  # type: ignore[union-attr]  # an exportable key has one

@@ -16,14 +16,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from skrkit.cloud import Cloud
-from skrkit.errors import ServiceError, UsageError
+from skrkit.errors import ReleaseRefused, ServiceError, UsageError
 from skrkit.policy.templates import cvm_policy
 from skrkit.provision import access, hsm, identity, key
 from skrkit.provision.plan import check_azure_names, plan_of
 from skrkit.provision.stage import Stage, set_stage
+from skrkit.release.request import Enc, ReleaseRequest
 from skrkit.services import arm
 from skrkit.services.hsm import CRYPTO_USER_ROLE, RELEASE_ROLE, assign, held_roles, local_roles
 from skrkit.services.security_domain import activate
+from skrkit.services.vault import Vault, key_client
 from tests.sandbox.running import staged
 
 STAGE = Stage(hsm="pool")
@@ -107,8 +109,9 @@ def test_an_hsm_that_is_not_activated_is_refused_with_the_command_that_activates
         access.grant(cloud, stage, OID)
     assert (refused.value.expected, refused.value.found) == ("Active", "NotActivated")
     assert refused.value.fix.startswith("az keyvault security-domain download --hsm-name resting ")
-    with pytest.raises(ServiceError, match=r"not activated"):
+    with pytest.raises(ServiceError, match=r"not activated") as asked:
         key.create(cloud, stage.vault_url(cloud), "k", cvm_policy(stage.attestation))
+    assert asked.value.fix.startswith("Download the security domain with three to ten certificates")
 
 
 def test_activation_gives_a_domain_sealed_to_each_holder(cloud: Cloud) -> None:
@@ -189,3 +192,19 @@ def test_in_azure_the_hsm_or_the_vault_has_a_name(given: dict[str, Any], missing
 def test_a_stage_that_could_be_no_hsm_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         Stage(**given)
+
+
+def test_a_release_without_the_local_role_is_refused_with_what_mends_it(cloud: Cloud) -> None:
+    stage = resting(cloud, "guarded")
+    activate(cloud, stage.vault_url(cloud), RSA_HOLDERS, quorum=2)
+    identity.enable(cloud, stage)
+    request = ReleaseRequest(target="a.b.c", nonce="n", enc=Enc.RSA_AES_KEY_WRAP_256)
+    with key_client(cloud.enter(stage.vm), stage.vault_url(cloud)) as releaser:
+        vault = Vault(url=stage.vault_url(cloud), reader=None, releaser=releaser)
+        with pytest.raises(ReleaseRefused) as refused:
+            vault.release("k", "", request)
+    assert refused.value.found.startswith(
+        "HTTP 403 AccessDenied: Not authorized to access Microsoft.KeyVault/managedHsm/keys/release/action on /keys/k"
+    )
+    assert refused.value.fix == "Assign the local role Managed HSM Crypto Service Release User at /keys or at the key."
+    assert vault.encrypt_symmetric("k", "", b"message") is None

@@ -127,7 +127,8 @@ def _run(segment: str, rules: tuple[Rule, ...], sets: _Sets) -> list[Applied]:
 def _apply(segment: str, rule: Rule, sets: _Sets) -> Applied:
     bound: dict[str, tuple[Claim, ...]] = {}
     for condition in rule.conditions:
-        found = tuple(claim for claim in sets.incoming if _satisfies(claim, condition, bound))
+        tests = [_test(test, bound) for test in condition.tests]
+        found = tuple(claim for claim in sets.incoming if all(holds(claim) for holds in tests))
         if bool(found) == condition.negated:
             return Applied(segment=segment, rule=rule, fired=False, unmet=condition)
         if condition.identifier:
@@ -184,17 +185,22 @@ def _type_text(value: Scalar, expression: Expression) -> str:
     return value
 
 
-def _satisfies(claim: Claim, condition: Condition, bound: Bindings) -> bool:
-    return all(_holds(claim, test, bound) for test in condition.tests)
+def _test(test: PropertyTest, bound: Bindings) -> Callable[[Claim], bool]:
+    """Return whether a claim passes a test: against several values, when it does against one of them (inferred).
 
-
-def _holds(claim: Claim, test: PropertyTest, bound: Bindings) -> bool:
-    """Return whether a test holds: against several values, when it holds against one of them (inferred).
-
-    Values of two types are neither equal nor in any order; `!=` between them holds (inferred).
+    Values of two types are neither equal nor in any order; `!=` between them holds (inferred). What is compared with is
+    evaluated once, when the first claim gets as far as this test.
     """
-    found = claim.member(test.member)
-    return any(_compares(found, test.operator, value) for value in _value_of(test.operand, bound).items)
+    member, sign = test.member, test.operator
+    known: list[Values] = []
+
+    def holds(claim: Claim) -> bool:
+        if not known:
+            known.append(_value_of(test.operand, bound))
+        found = claim.member(member)
+        return any(_compares(found, sign, value) for value in known[0].items)
+
+    return holds
 
 
 def _compares(found: Scalar, sign: str, value: Scalar) -> bool:

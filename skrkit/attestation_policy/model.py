@@ -41,9 +41,8 @@ class Claim:
 
     def member(self, name: str) -> Scalar:
         """Return `type`, `value`, `valueType` or `issuer`."""
-        return {"type": self.type, "value": self.value, "valueType": value_type(self.value), "issuer": self.issuer}[
-            name
-        ]
+        found: Scalar = value_type(self.value) if name == "valueType" else getattr(self, name)
+        return found
 
 
 class Place(NamedTuple):

@@ -117,10 +117,14 @@ def _verifies(text: str, key: Any, algorithm: str) -> bool:
 
 
 def _jwk(value: Any) -> Any:
+    """Return the public key of a JWK, also of one that has the private half by mistake."""
     if not isinstance(value, dict):
         raise bad_token("Could not find x5c or jwk in the header of the token")
+    public = {name: member for name, member in value.items() if name in _PUBLIC and name != "alg"}
     try:
-        return jwt.PyJWK.from_dict(value, algorithm="RS256" if value.get("kty") == "RSA" else None).key
+        if public.get("kty") not in ("RSA", "EC"):
+            raise TypeError
+        return jwt.PyJWK.from_dict(public, algorithm="RS256" if public["kty"] == "RSA" else None).key
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):
         raise bad_token("The jwk in the header of the token is no key") from None
 

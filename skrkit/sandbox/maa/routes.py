@@ -52,7 +52,11 @@ def app(world: World) -> Starlette:
         body = await json_body(request, code="InvalidParameter", limit=MAX_REQUEST_BYTES)
         if handler is None:
             raise refuse_tdx(body)
-        return _answer({"token": await run_in_threadpool(handler, world, name, body)})
+        try:
+            return _answer({"token": await run_in_threadpool(handler, world, name, body)})
+        except LookupError:
+            provider(world, name)  # which says that it was deleted in the meantime, if that is why
+            raise
 
     async def certs(request: Request) -> Response:
         network.check_maa(world)

@@ -15,6 +15,7 @@ from typing import Any
 
 from skrkit.diagnosis.case import Case, Exchange
 from skrkit.diagnosis.case_json import MARK, MAX_CASE_BYTES, MAX_DEPTH, MAX_EXCHANGES, case_of
+from skrkit.diagnosis.har import rows_of_har
 from skrkit.diagnosis.refusal import service_at, service_time
 from skrkit.encoding import json_value
 from skrkit.errors import ParseError, SkrkitError
@@ -24,6 +25,8 @@ from skrkit.wire import Json
 MAX_TEXT = 64 << 10  # of prose: a traceback with a body in it has some kilobytes
 MAX_EMBEDDED = 16  # places in it that are tried as JSON
 LEFT_OUT = "<left out>"
+_NO_CONTROLS = dict.fromkeys((*range(9), *range(14, 27), *range(28, 32)))  # colours begin with 27
+_MOSTLY = 0.95
 _SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "set-cookie", "x-ms-authorization-auxiliary"}
 )
@@ -85,6 +88,8 @@ def case_of_text(data: bytes) -> Case:
     if data.startswith(b"PK\x03\x04"):
         raise _no_case("one case", "a zip archive: for a bundle, skrkit bundle replay FILE")
     text = _text(data).strip()
+    if len(text.translate(_NO_CONTROLS)) < len(text) * _MOSTLY:
+        raise _no_case("text", "binary data: for evidence and certificates, skrkit inspect FILE")
     if not text:
         raise _no_case("an answer of a service, an error, or a case", "nothing")
     case = _of_json(text) if text[0] in "[{" else None
@@ -127,7 +132,8 @@ def _of_json(text: str) -> Case | None:
     if isinstance(value, dict) and MARK in value:
         return case_of(value)
     check_depth(value, what="case", where="the whole text", limit=MAX_DEPTH)
-    rows = value if isinstance(value, list) else [value]
+    archived = rows_of_har(value)
+    rows = archived[-MAX_EXCHANGES:] if archived is not None else value if isinstance(value, list) else [value]
     found = [case for case in (_of_member(row) for row in rows[:MAX_EXCHANGES]) if case is not None]
     if not found:
         raise _no_case("an error, or an exchange with request and response", "JSON without either")

@@ -98,7 +98,8 @@ class Refusal:
         if self.step:
             return f"skrkit refused at step {self.step}: {self.error.get('what')} is {self.error.get('found')}"
         codes = "/".join(part for part in (self.code, self.inner) if part)
-        status = f"HTTP {self.status}" if self.status else "no answer" if not self.structured else ""
+        unanswered = self.url and not self.structured  # of a pasted text nobody knows what it was an answer to
+        status = f"HTTP {self.status}" if self.status else "no answer" if unanswered else ""
         lead = " ".join(part for part in (status, codes) if part)
         said = " ".join((self.message or str(self.error.get("found") or "")).split())
         return f"{lead}: {said}" if lead and said else lead or said

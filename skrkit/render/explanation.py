@@ -19,12 +19,13 @@ CERTAINTIES = {
 def view_of_explanation(explanation: Explanation) -> View:
     """Return the view of an explanation: the first finding in full, the others below, and what is not known."""
     findings = explanation.findings
-    known = [finding for finding in findings if finding.certainty != "possible"]
-    facts = (known[0].cause.id, known[0].certainty) if known else ()
+    named = findings[:1] if findings and findings[0].certainty != "possible" else ()
+    facts = (named[0].cause.id, named[0].certainty) if named else ()
     refused = explanation.refusal
     blocks: list[Block] = [f"Refused with: {refused}" if refused else "Nothing was refused in this case."]
-    blocks += [_finding_rows(finding) for finding in known[:1]]
-    blocks += [View(heading=f"Also: {one.cause.title}", blocks=(_finding_rows(one),)) for one in known[1:]]
+    blocks += [_finding_rows(finding) for finding in named]
+    also = [finding for finding in findings[len(named) :] if finding.certainty != "possible"]
+    blocks += [View(heading=f"Also: {one.cause.title}", blocks=(_finding_rows(one),)) for one in also]
     blocks += _possible([finding for finding in findings if finding.certainty == "possible"])
     if explanation.decision is not None:
         blocks.append(view_of_decision(explanation.decision.to_json()))
@@ -35,12 +36,12 @@ def view_of_explanation(explanation: Explanation) -> View:
     if explanation.unknown:
         rows = tuple(Row(name="add", value=text) for text in explanation.unknown)
         blocks.append(Rows(title="What would say more", rows=rows))
-    return View(heading=f"{explanation.title}: {_answer(explanation, known)}", facts=facts, blocks=tuple(blocks))
+    return View(heading=f"{explanation.title}: {_answer(explanation, named)}", facts=facts, blocks=tuple(blocks))
 
 
-def _answer(explanation: Explanation, known: list[Finding]) -> str:
-    if known:
-        return known[0].cause.title
+def _answer(explanation: Explanation, named: tuple[Finding, ...]) -> str:
+    if named:
+        return named[0].cause.title
     if explanation.findings:
         return "one of several, not known which"
     return "not known" if explanation.refusal else "it did not"

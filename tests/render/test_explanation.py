@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from skrkit.diagnosis.case import Case, Exchange
 from skrkit.diagnosis.catalogue import catalogue, cause_named
@@ -63,3 +64,13 @@ def test_the_catalogue_and_one_of_it() -> None:
     one = text_of(view_of_cause(cause_named("key.disabled")))
     assert "skrkit sandbox fault --off key.disabled" in one
     assert "{vault}" in one
+
+
+def test_what_would_be_refused_next_is_not_told_as_what_was_refused() -> None:
+    """The vault's words fit several causes; that the token at hand is none is proved, and not what the vault said."""
+    case = replace(case_of("Target environment attestation does not meet key release policy requirements."), token=b"x")
+    explanation = explain(case)
+    assert explanation.findings[0].certainty == "possible"
+    shown = text_of(view_of_explanation(explanation))
+    assert shown.startswith("Why the release failed: one of several, not known which")
+    assert "Also: What was sent is no token" in shown

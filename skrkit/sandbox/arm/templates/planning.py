@@ -129,8 +129,6 @@ def plan(template: dict[str, Any], scope: Scope, place: Place) -> list[Planned]:
 def _all(resources: Any, scope: Scope, place: Place, parent: Planned | None) -> Iterator[Planned]:
     named = resources.items() if isinstance(resources, dict) else [("", source) for source in resources]
     for symbol, source in named:
-        if not isinstance(source, dict):
-            raise invalid("The template resource is not valid: a resource must be an object")  # (inferred)
         loop = source.get("copy")
         name = str(source.get("name", ""))
         try:

@@ -15,6 +15,7 @@ from skrkit.sandbox.arm.templates.places import Clock, Place
 from skrkit.sandbox.arm.templates.planning import Planned, check_functions, plan
 from skrkit.sandbox.arm.templates.refusals import invalid
 from skrkit.sandbox.arm.templates.scope import LoopVariable, Scope
+from skrkit.sandbox.arm.templates.shape import check_shape
 
 MAX_DECLARED = {"parameters": 256, "variables": 512, "outputs": 64}  # documented limits
 MAX_NESTED = 5  # levels of templates in templates; the sandbox's own limit
@@ -108,18 +109,12 @@ def _template(properties: dict[str, Any]) -> dict[str, Any]:
             "The request content was invalid: a deployment must have a template.", code="InvalidRequestContent"
         )
     template = _members("template", template)
-    for required in ("contentVersion", "resources"):
-        if required not in template:
-            raise invalid(f"Required property '{required}' not found in JSON. Path 'properties.template'")
-    if not isinstance(template["resources"], list | dict):
-        raise invalid("The template 'resources' must be an array, or an object of them by symbolic name")  # (inferred)
+    check_shape(template)
     return template
 
 
 def _section(template: dict[str, Any], name: str) -> dict[str, Any]:
-    section = template.get(name) or {}
-    if not isinstance(section, dict):
-        raise invalid(f"The template '{name}' must be an object")  # (inferred)
+    section: dict[str, Any] = template.get(name) or {}
     if len(section) > MAX_DECLARED.get(name, 256):
         raise invalid(
             f"The number of template {name} limit exceeded. Limit: '{MAX_DECLARED.get(name, 256)}' and actual: "
@@ -158,23 +153,20 @@ def _variables(template: dict[str, Any]) -> dict[str, Any]:
 
 def _functions(template: dict[str, Any]) -> dict[str, Any]:
     """Return the user-defined functions by namespace and name, in lower case."""
-    made: dict[str, Any] = {}
-    for space in template.get("functions") or []:
-        for name, declared in (space.get("members") or {}).items():
-            if not isinstance(declared, dict) or "value" not in (declared.get("output") or {}):
-                raise invalid(
-                    f"The template function '{name}' at '{space.get('namespace')}' has no output"
-                )  # (inferred)
-            made[f"{space.get('namespace', '')}.{name}".lower()] = declared
-    return made
+    return {
+        f"{space.get('namespace', '')}.{name}".lower(): declared
+        for space in template.get("functions") or []
+        for name, declared in (space.get("members") or {}).items()
+    }
 
 
 def _all_function_names(value: Any) -> set[str]:
-    """Return the names of user-defined functions in a template and in those nested in it."""
+    """Return the names of user-defined functions in a template and in those nested in it, which nobody checked yet."""
     names: set[str] = set()
     if isinstance(value, dict):
-        if isinstance(value.get("functions"), list) and "resources" in value:
-            names |= set(_functions(value))
+        for space in value["functions"] if isinstance(value.get("functions"), list) else ():
+            members = space.get("members") if isinstance(space, dict) else None
+            names |= {f"{space.get('namespace')}.{name}".lower() for name in members or ()}
         for item in value.values():
             names |= _all_function_names(item)
     elif isinstance(value, list):

@@ -45,6 +45,8 @@ def restore_key(call: Call) -> Response:
     """Return the bundle of the restored key, with its old name and versions. Raises 409 if the name is taken."""
     content = _opened(call)
     named: Document = content["named"]
+    if not call.vault.premium and any(version["kty"].endswith("-HSM") for version in content["versions"]):
+        raise errors.hardware_on_standard()  # for a restore inferred
     with call.lock:
         if call.keys.deleted(named["name"], now=call.world.now()) is not None:
             raise errors.deleted_but_recoverable(named["name"])

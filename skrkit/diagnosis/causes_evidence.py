@@ -52,7 +52,7 @@ _OF_MAA = (
         title="The text of the provider's policy does not parse",
         symptom="400 PolicyParsingError, with line and column",
         why="A semicolon is missing, or = stands where == must.",
-        fix="Correct the place that the message names; try the text with draftPolicyForAttestation first.",
+        fix="Correct the place that the message names; skrkit maa lint policy.txt finds it before the provider does.",
         command="az attestation policy set --name {provider} --resource-group {resource_group} "
         "--attestation-type SevSnpVM --new-attestation-policy-file policy.txt",
         source=sources.MAA_POLICY,

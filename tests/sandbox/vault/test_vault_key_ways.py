@@ -94,7 +94,9 @@ def test_a_name_stays_what_it_is(azure: Azure, way: tuple[str, str, dict[str, An
     assert azure.vault("POST", "/keys/k/create", {"kty": "EC-HSM"} | releasable()).status_code == 200
     assert error_of(azure.vault(method, path, body))[3].startswith("AKV.SKR.1003: ")
     assert azure.vault("POST", "/keys/p/create", {"kty": "EC-HSM"}).status_code == 200
-    assert error_of(azure.vault(method, path.replace("/keys/k", "/keys/p"), body | releasable()))[3].startswith("AKV.SKR.1003: ")
+    assert error_of(azure.vault(method, path.replace("/keys/k", "/keys/p"), body | releasable()))[3].startswith(
+        "AKV.SKR.1003: "
+    )
 
 
 def test_resource_manager_is_held_to_the_rules_too(azure: Azure) -> None:
@@ -128,7 +130,7 @@ def test_the_sdk_imports_an_own_key_with_a_policy(azure: Azure) -> None:
         kty="EC-HSM", crv="P-256", **{name: _octets(own_jwk()[name]) for name in ("x", "y", "d")}
     )  # fmt: skip
     policy = KeyReleasePolicy(json.dumps(POLICY).encode(), immutable=True)
-    made = azure.keys().import_key("k", jwk, hardware_protected=True, exportable=True, release_policy=policy)
+    made: Any = azure.keys().import_key("k", jwk, hardware_protected=True, exportable=True, release_policy=policy)
     assert (made.key_type, made.properties.exportable) == (KeyType.ec_hsm, True)
     assert made.properties.release_policy.immutable is True
 
@@ -215,11 +217,11 @@ def test_a_backup_goes_into_another_vault_of_the_subscription(azure: Azure) -> N
     azure.make_vault("second")
     for _ in range(3):
         assert azure.vault("POST", "/keys/k/create", {"kty": "EC-HSM"} | releasable()).status_code == 200
-    before = azure.keys().get_key("k")
+    before: Any = azure.keys().get_key("k")
     blob = azure.keys().backup_key("k")
     with pytest.raises(ResourceExistsError):
         azure.keys().restore_key_backup(blob)
-    restored = azure.keys("second").restore_key_backup(blob)
+    restored: Any = azure.keys("second").restore_key_backup(blob)
     assert restored.id == str(before.id).replace("premium", "second")
     assert (restored.key.x, restored.properties.exportable) == (before.key.x, True)
     assert len(list(azure.keys("second").list_properties_of_key_versions("k"))) == 3

@@ -23,7 +23,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         help="say why a release failed, with the proof and what mends it",
         description="Say why a release failed. CASE is a saved case, an error of skrkit (--json or its text), the body "
         "of a refusal, a saved request with its response, what curl -i printed, an SDK's exception, or a browser's HAR "
-        "export; - reads it from standard input. The name of a cause shows that cause. Nothing touches the network without --live. "
+        "export; - reads it from standard input. The name of a cause shows that cause. Nothing touches the network "
+        "without --live. "
         "Exit code 0: explained, the first finding is proved or likely. 6: refused, and not explained.",
     )
     parser.add_argument("case", metavar="CASE", nargs="?", help="a file, - or the name of a cause")

@@ -11,6 +11,7 @@ from skrkit.errors import ReleaseRefused, ServiceError, SkrkitError
 if TYPE_CHECKING:
     from azure.core.exceptions import AzureError, HttpResponseError
 
+    from skrkit.diagnosis.case import Case
     from skrkit.wire import Json
 
 _FIXES = {  # by status, for an answer that names no cause of the catalogue
@@ -48,6 +49,8 @@ def service_error(error: AzureError, what: str) -> SkrkitError:
     """Return the `ServiceError` that says what `error` says: request, status, the service's own code and message."""
     from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 
+    from skrkit.diagnosis.case import Case
+
     if isinstance(error, HttpResponseError) and error.response is not None:
         status, code, message = response_facts(error)
         return ServiceError(
@@ -60,7 +63,7 @@ def service_error(error: AzureError, what: str) -> SkrkitError:
             code=code,
         )
     if isinstance(error, ClientAuthenticationError):  # of azure-identity, before any request to the service
-        return ServiceError(
+        found = ServiceError(
             what=what,
             where="the credential",
             expected="an access token",
@@ -68,6 +71,8 @@ def service_error(error: AzureError, what: str) -> SkrkitError:
             fix=_TLS_FIX if _TLS_REFUSED in str(error) else _NO_CREDENTIAL_FIX,
             code=type(error).__name__,
         )
+        found.fix = _fix_of_cause(Case(error={**found.to_json(), "code": found.code})) or found.fix
+        return found
     return ServiceError(
         what=what,
         where="the network",
@@ -108,14 +113,19 @@ _ANY_REFUSAL_FIX = (
 def _catalogued_fix(error: HttpResponseError) -> str:
     """Return the fix of the cause that this answer names by itself; empty where it names none, or several."""
     from skrkit.diagnosis.case import Case, Exchange
-    from skrkit.diagnosis.explain import explain
 
     status, _code, _message = response_facts(error)
     request = getattr(error.response, "request", None)
     url = str(request.url) if request is not None else ""
     method = str(request.method) if request is not None else ""
     exchange = Exchange(service="", method=method, url=url, status=status, response_body=_body(error))
-    findings = explain(Case(exchanges=(exchange,))).findings
+    return _fix_of_cause(Case(exchanges=(exchange,)))
+
+
+def _fix_of_cause(case: Case) -> str:
+    from skrkit.diagnosis.explain import explain
+
+    findings = explain(case).findings
     return findings[0].fix if findings and findings[0].certainty != "possible" else ""
 
 

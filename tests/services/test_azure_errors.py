@@ -16,6 +16,7 @@ from azure.core.exceptions import (
 from azure.core.pipeline.transport import RequestsTransport
 from azure.identity import CredentialUnavailableError
 
+from skrkit.diagnosis.catalogue import cause_named
 from skrkit.errors import ReleaseRefused, ServiceError, SkrkitError
 from skrkit.services.azure_errors import azure_call, first_line, refusal, service_error
 from skrkit.services.rest import send_request
@@ -160,3 +161,17 @@ def test_a_long_message_is_cut_and_blank_lines_are_passed_over() -> None:
     assert first_line(" \n\n  words  \nmore") == "words"
     assert len(first_line("x" * 1000)) == 300
     assert first_line("") == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ("(invalid_request) Identity not found", "identity.none"),
+        ("(invalid_request) Multiple user assigned identities exist, please specify the clientId", "identity.several"),
+    ],
+)
+def test_what_imds_says_through_a_credential_has_the_fix_of_its_cause(said: str, cause: str) -> None:
+    """The credential's own words, "no response from the IMDS endpoint", are wrong: IMDS has answered."""
+    words = f"ManagedIdentityCredential authentication unavailable, no response from the IMDS endpoint. {said}"
+    error = service_error(CredentialUnavailableError(words), "access token of the VM")
+    assert error.fix == cause_named(cause).fix

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from skrkit.endpoints import PUBLIC, Endpoints, chosen_endpoints
 from skrkit.errors import ServiceError, UsageError
 
 if TYPE_CHECKING:
@@ -31,39 +32,6 @@ LINUX_EVENT_LOG = Path("/sys/kernel/security/tpm0/binary_bios_measurements")
 MAX_EVENT_LOG_BYTES = 1 << 20  # a real log is 30 to 60 kB
 # Set on App Service, Azure ML, Cloud Shell or Kubernetes, where azure-identity takes them for the place to ask.
 NOT_IMDS = ("IDENTITY_ENDPOINT", "MSI_ENDPOINT", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_POD_IDENTITY_AUTHORITY_HOST")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoints:
-    """The names that one Azure cloud uses. Bare hosts and suffixes; URLs are made from them."""
-
-    login: str = "login.microsoftonline.com"
-    management: str = "management.azure.com"
-    vault_suffix: str = "vault.azure.net"
-    managedhsm_suffix: str = "managedhsm.azure.net"
-    attest_suffix: str = "attest.azure.net"
-    imds: str = "http://169.254.169.254"
-
-    @property
-    def vault_resource(self) -> str:
-        """The resource, and so the audience, of an access token for vaults. A slash at its end makes it another."""
-        return f"https://{self.vault_suffix}"
-
-    @property
-    def hsm_resource(self) -> str:
-        """The resource, and so the audience, of an access token for Managed HSMs."""
-        return f"https://{self.managedhsm_suffix}"
-
-    def vault_url(self, vault: str) -> str:
-        """Return the base URL of a vault by its name."""
-        return f"https://{vault}.{self.vault_suffix}"
-
-    def hsm_url(self, hsm: str) -> str:
-        """Return the base URL of a Managed HSM by its name."""
-        return f"https://{hsm}.{self.managedhsm_suffix}"
-
-
-PUBLIC = Endpoints()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,17 +107,21 @@ class Cloud:
         return made
 
     @classmethod
-    def azure(cls, *, tenant: str = "", subscription: str = "") -> Cloud:
-        """Return the real Azure public cloud. Reads AZURE_TENANT_ID and AZURE_SUBSCRIPTION_ID where not given.
+    def azure(cls, *, tenant: str = "", subscription: str = "", name: str = "") -> Cloud:
+        """Return real Azure. Reads AZURE_TENANT_ID, AZURE_SUBSCRIPTION_ID and AZURE_CLOUD_NAME where not given.
 
+        `name` is the cloud's, as the Azure CLI has it: AzureCloud (the public one, if nothing names another),
+        AzureUSGovernment, AzureChinaCloud.
         Outside a CVM the credential is `DefaultAzureCredential`; inside (`enter`), the VM's managed identity.
         """
         chosen = tenant or os.environ.get("AZURE_TENANT_ID", "")
+        endpoints = chosen_endpoints(name)
         return cls(
             world="azure",
+            endpoints=endpoints,
             tenant=chosen,
             subscription=subscription or os.environ.get("AZURE_SUBSCRIPTION_ID", ""),
-            make_credential=lambda options: _operator(options, chosen),
+            make_credential=lambda options: _operator({"authority": endpoints.login, **options}, chosen),
             enter_vm=_enter_this_machine,
             load_amd_roots=_amd_roots,
         )

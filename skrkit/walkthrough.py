@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 Doing: TypeAlias = Callable[[str], AbstractContextManager[object]]
 """What says that something takes time: called with a sentence, entered while it lasts."""
 
+Remote: TypeAlias = Callable[["Walk", "IdentityChoice | None"], "Iterable[Artefact]"]
+"""What has the VM take step 4, where that is not this machine: gives the artefacts that come back from there."""
+
 ALL_STEPS = (1, 2, 3, 4)
 _SYMMETRIC = ("Not checked here: whether they are the HSM's.", "The HSM sealed a message, and they opened it.")
 
@@ -37,7 +40,8 @@ class Walk:
     """One walk through the steps. What an earlier step made is kept here for the later ones.
 
     `show` gets each artefact of the steps in `steps`; what an unasked step had to make is made in silence. `stagehand`
-    is who sets the stage in the sandbox, where that is not who walks.
+    is who sets the stage in the sandbox, where that is not who walks. With `remote` step 4 is taken in the VM, from
+    outside; without it, this machine must be that VM in Azure.
     """
 
     cloud: Cloud
@@ -46,6 +50,7 @@ class Walk:
     show: Show | None = None
     doing: Doing = lambda _what: nullcontext()
     stagehand: Cloud | None = None
+    remote: Remote | None = None
     artefacts: list[Artefact] = field(default_factory=list)
     identity: Identity | None = None
     access: Access | None = None
@@ -62,17 +67,42 @@ class Walk:
             with self.doing("Setting the stage: resource group, vault, confidential VM"):
                 set_stage(self.stagehand or self.cloud, self.stage)
         elif 4 in self.steps:  # before anything is changed
-            self._check_inside()
+            if self.remote is None:
+                self._check_inside()
             if tuple(self.steps) == (4,):
-                self._release(self._known_keys(), reads=False)  # the VM's identity may release and no more
+                self._step_four(self._known_keys, reads=False)  # the VM's identity may release and no more
                 return self.artefacts
         self._identity()
         last = max(self.steps)
         if last >= 3:
             keys = self.keys = self._keys()
             if last >= 4:
-                self._release(keys, reads=True)
+                self._step_four(lambda: keys, reads=True)
         return self.artefacts
+
+    def run_inside(self, choice: IdentityChoice | None) -> list[Artefact]:
+        """Return the artefacts of step 4, taken by the VM that this machine is, with the keys that are there.
+
+        `choice` is the identity to ask IMDS for. The token that it gives is shown where step 1 is asked for.
+        """
+        self.identity = identity.Identity(object_id="", tenant_id="", artefacts=(), choice=choice)
+        if self.cloud.world == "azure":
+            self._check_inside()
+        else:
+            inside = self.cloud.enter(self.stage.vm, identity=choice)
+            identity.request_token(inside, self.stage.token_resource(self.cloud), show=self._shown(1))
+        self._release(self._known_keys(), reads=False)
+        return self.artefacts
+
+    def _step_four(self, keys: Callable[[], Sequence[ReleasableKey]], *, reads: bool) -> None:
+        if self.remote is None:
+            self._release(keys(), reads=reads)
+            return
+        shown = {step: self._shown(step) for step in (1, 4)}
+        for artefact in self.remote(self, self._choice()):
+            show = shown.get(artefact.step)
+            if show is not None:
+                show(artefact)
 
     def _check_inside(self) -> None:
         """Return nothing if this machine is the VM of the stage. Raises `UsageError` if it is not."""
@@ -101,7 +131,7 @@ class Walk:
         show = self._shown(1)
         with self.doing(STEP_TITLES[1]):
             self.identity = identity.enable(self.cloud, self.stage, show=show)
-            if self.cloud.world == "sandbox":  # in Azure this part runs inside the VM, with step 4
+            if self.cloud.world == "sandbox" and self.remote is None:  # else this is done inside the VM, with step 4
                 inside = self.cloud.enter(self.stage.vm, identity=self._choice())
                 identity.request_token(inside, self.stage.token_resource(self.cloud), show=show)
         if max(self.steps) >= 2:

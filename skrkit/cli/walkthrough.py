@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skrkit.cli.azure_cloud import add_azure_cloud, azure_of
 from skrkit.errors import ServiceError, SkrkitError, UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +41,12 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         description="Run the four steps of secure key release and show every artefact on the way.",
     )
     parser.add_argument("--cloud", choices=("sandbox", "azure"), default="sandbox", help="the world (default: sandbox)")
+    add_azure_cloud(parser)
+    parser.add_argument(
+        "--remote",
+        action="store_true",
+        help="take step 4 in the VM from here, by run command, and bring back what it makes",
+    )
     parser.add_argument("--step", type=int, choices=(1, 2, 3, 4), help="show this step only")
     parser.add_argument("--full", action="store_true", help="show long artefacts whole (default: their first lines)")
     parser.add_argument("--pause", action="store_true", help="wait for Enter after each artefact")
@@ -84,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         cloud = Cloud.sandbox()
     try:
-        return _walk(arguments, _new_walk(cloud, stage, steps, show), show)
+        return _walk(arguments, _new_walk(cloud, stage, steps, show, remote=arguments.remote), show)
     except SkrkitError as error:
         raise _sandbox_ended(error) or error from error
 
@@ -121,17 +128,16 @@ def _stage(arguments: argparse.Namespace) -> Stage:
 
 
 def _azure(arguments: argparse.Namespace, stage: Stage, steps: Collection[int]) -> int:
-    from skrkit.cloud import Cloud
     from skrkit.provision.plan import check_azure_names, plan_of
 
     check_azure_names(arguments)
-    plan = plan_of(stage, steps)
+    plan = plan_of(stage, steps, remote=arguments.remote)
     if not arguments.yes:
-        _print_plan(plan, as_json=arguments.json, as_operator=tuple(steps) != (4,))
+        _print_plan(plan, as_json=arguments.json, as_operator=arguments.remote or tuple(steps) != (4,))
         return 0
-    cloud = Cloud.azure(tenant=arguments.tenant or "", subscription=arguments.subscription or "")
+    cloud = azure_of(arguments)
     show = _Screen(quiet=arguments.json, pause=arguments.pause, full=arguments.full)
-    return _walk(arguments, _new_walk(cloud, stage, steps, show), show)
+    return _walk(arguments, _new_walk(cloud, stage, steps, show, remote=arguments.remote), show)
 
 
 def _print_plan(plan: list[str], *, as_json: bool, as_operator: bool) -> None:
@@ -149,12 +155,22 @@ def _print_plan(plan: list[str], *, as_json: bool, as_operator: bool) -> None:
     print("\nNothing was done. Add --yes to do it.")
 
 
-def _new_walk(cloud: Cloud, stage: Stage, steps: Collection[int], show: _Screen) -> Walk:
+def _new_walk(cloud: Cloud, stage: Stage, steps: Collection[int], show: _Screen, *, remote: bool) -> Walk:
     from skrkit.walkthrough import Walk
 
+    if remote:
+        from skrkit.remote.outside import release_remotely
     # Who walks may be a principal that could set no stage: that is not what its walk is about.
     stagehand = type(cloud).sandbox(as_operator=True) if cloud.world == "sandbox" else None
-    return Walk(cloud=cloud, stage=stage, steps=steps, show=show.artefact, doing=show.doing, stagehand=stagehand)
+    return Walk(
+        cloud=cloud,
+        stage=stage,
+        steps=steps,
+        show=show.artefact,
+        doing=show.doing,
+        stagehand=stagehand,
+        remote=release_remotely if remote else None,
+    )
 
 
 def _walk(arguments: argparse.Namespace, walk: Walk, show: _Screen) -> int:

@@ -17,7 +17,8 @@ from skrkit.encoding import b64url_bytes
 from skrkit.errors import ServiceError, SkrkitError
 
 if TYPE_CHECKING:
-    from skrkit.cloud import Cloud, Endpoints
+    from skrkit.cloud import Cloud
+    from skrkit.endpoints import Endpoints
     from skrkit.policy.model import ReleasePolicy
     from skrkit.provision.stage import Stage
     from skrkit.services.reader import Reader

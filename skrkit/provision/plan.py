@@ -32,20 +32,28 @@ def check_azure_names(arguments: argparse.Namespace) -> None:
         )
 
 
-def plan_of(stage: Stage, steps: Collection[int]) -> list[str]:
+def plan_of(stage: Stage, steps: Collection[int], *, remote: bool = False) -> list[str]:
     """Return one sentence for each thing that these steps would read or change, in order.
 
-    A step takes those before it along, but for step 4 alone, which runs inside the VM with what is there.
+    A step takes those before it along, but for step 4 alone, which runs inside the VM with what is there. `remote` says
+    that it is sent there by run command.
     """
     keys = ", ".join(stage.keys)
-    inside = "which must be this machine: write a nonce's digest to its vTPM (NV index 0x01400002)"
+    which = "by run command, as root" if remote else "which must be this machine"
+    inside = f"{which}: write a nonce's digest to its vTPM (NV index 0x01400002)"
     lines = [
         f"VM {stage.vm} in {stage.resource_group}: {_identity_plan(stage)}",
         f"{stage.holder}: {_access_plan(stage)}",
         f"{stage.holder}: create exportable HSM keys {keys}, each with a release policy and billed while there",
         f"Inside {stage.vm}, {inside}, attest at {stage.attestation}, release the keys; no key is written anywhere",
     ]
-    return lines[3:] if tuple(steps) == (4,) else lines[: max(steps)]
+    if remote:
+        lines.insert(
+            3,
+            f"Inside {stage.vm}, {which}: put this skrkit into /var/lib/skrkit, with its dependencies from the VM's "
+            "package index, and python3-venv from its distribution if there is no Python with venv (stays)",
+        )
+    return lines[3:] if tuple(steps) == (4,) else lines if 4 in steps else lines[: max(steps)]
 
 
 def _access_plan(stage: Stage) -> str:

@@ -55,10 +55,10 @@ class Doors:
         return _port_of(self.outer)
 
     async def sync(self) -> bool:
-        """Open the doors of new VMs, shut those of VMs that are gone; return whether anything changed."""
+        """Open the doors of new VMs, shut those of VMs that are gone or off; return whether anything changed."""
         async with self._lock:
             machines = await asyncio.to_thread(self.world.machines.all)
-            wanted = {machine.resource_id: machine for machine in machines}
+            wanted = {machine.resource_id: machine for machine in machines if machine.power == "running"}
             # A VM that was made anew under its old id is another machine, with another log: it gets a door of its own.
             gone = [key for key, opened in self._open.items() if opened.vm_id != _vm_id(wanted.get(key))]
             for key in gone:

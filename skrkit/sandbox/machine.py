@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -32,13 +32,16 @@ PLATFORM_INDEX = 0x40000000 | 0x02000000 | 0x00040000 | 0x00020000 | 0x00000004
 
 REPORT_PERIOD_S = 2.0  # a report younger than this is returned as it is
 
+Power: TypeAlias = Literal["running", "stopped", "deallocated"]
+
 
 @dataclass(slots=True, kw_only=True)
 class _Wishes:
-    """What the sandbox's doors want to remember about a machine: the ports it had, so that it gets them again."""
+    """What is wanted of a machine: the ports that its doors had, so that it gets them again, and whether it is on."""
 
     proxy_port: int | None = None
     tpm_port: int | None = None
+    power: Power = "running"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,9 +161,19 @@ class Machine:
         self._wishes.tpm_port = port
         self._save()
 
+    @property
+    def power(self) -> Power:
+        """Whether the machine runs, in Resource Manager's words."""
+        return self._wishes.power
+
     def transceive(self, command: bytes) -> bytes:
-        """Return the vTPM's response to a TPM 2.0 command. What the command changed is saved before this returns."""
+        """Return the vTPM's response to a TPM 2.0 command. What the command changed is saved before this returns.
+
+        A machine that does not run answers nothing.
+        """
         with self._lock:
+            if self.power != "running":
+                return b""
             if self._booted_securely != self.secure_boot:
                 self._power_on()  # the setting was changed: as with a real VM, that takes a start
             response = interposer.answer(self, command)
@@ -169,9 +182,19 @@ class Machine:
             return response
 
     def reboot(self) -> None:
-        """Restart: TPM2_Startup(CLEAR), the boot measured again, a new report. NULL-hierarchy keys are gone."""
+        """Start or restart: TPM2_Startup(CLEAR), the boot measured again, a new report; NULL-hierarchy keys are gone.
+
+        It is the same chip: a real VM that was deallocated may wake up on another host, with another VCEK (simplified).
+        """
         with self._lock:
+            self._wishes.power = "running"
             self._power_on()
+            self._save()
+
+    def shut_down(self, power: Literal["stopped", "deallocated"]) -> None:
+        """Stop the machine. What a vTPM keeps without power stays: NV indexes, and all seeds but the NULL one."""
+        with self._lock:
+            self._wishes.power = power
             self._save()
 
     def thim(self) -> dict[str, str]:
@@ -276,6 +299,7 @@ class Machine:
             "chip_id": self.chip.chip_id.hex(),
             "proxy_port": self._wishes.proxy_port,
             "tpm_port": self._wishes.tpm_port,
+            "power": self.power,
             "ak": f"{self._keys.ak:x}" if self._keys else "",
             "ek": f"{self._keys.ek:x}" if self._keys else "",
             "vtpm": self._state.to_document(),
@@ -360,10 +384,14 @@ class Machines:
             secure_boot=document["secure_boot"],
             report_id=bytes.fromhex(document["report_id"]),
         )
-        wishes = _Wishes(proxy_port=document["proxy_port"], tpm_port=document["tpm_port"])
+        wishes = _Wishes(
+            proxy_port=document["proxy_port"],
+            tpm_port=document["tpm_port"],
+            power=document.get("power", "running"),  # older states had no such member
+        )
         keys = Keys(ak=int(document["ak"], 16), ek=int(document["ek"], 16))
         state = VtpmState.from_document(document["vtpm"])
-        booted_securely = document.get("booted_securely", identity.secure_boot)  # older states had no such member
+        booted_securely = document.get("booted_securely", identity.secure_boot)  # nor this one
         machine = self._machine(identity, chip, state, keys, wishes, booted_securely)
         machine._renew_ak_certificate(self.authority)
         return machine

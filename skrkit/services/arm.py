@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def _options(cloud: Cloud, transport: Any) -> dict[str, Any]:
     return cloud.client_options(transport) | {
         "base_url": f"https://{cloud.endpoints.management}",
-        "credential_scopes": [f"https://{cloud.endpoints.management}/.default"],
+        "credential_scopes": [f"{cloud.endpoints.management_resource}/.default"],
         "polling_interval": 2,  # seconds between polls when the service says nothing; the SDK's own 30 is a long wait
     }
 

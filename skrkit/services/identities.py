@@ -103,7 +103,7 @@ def ask_imds(inside: Cloud) -> VmIdentity:
     from skrkit.services.imds import fetch_token
     from skrkit.token.decode import decode_jwt
 
-    token = fetch_token(inside, f"https://{inside.endpoints.management}/")
+    token = fetch_token(inside, f"{inside.endpoints.management_resource}/")
     return identity_in(decode_jwt(token).claims)
 
 

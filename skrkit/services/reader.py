@@ -49,7 +49,9 @@ class Reader:
             with azure_call(f"access token for {host}"):
                 if self._credential is None:
                     self._credential = self.cloud.credential()
-                self._tokens[host] = self._credential.get_token(f"https://{host}/.default").token
+                endpoints = self.cloud.endpoints
+                resource = endpoints.management_resource if host == endpoints.management else f"https://{host}"
+                self._tokens[host] = self._credential.get_token(f"{resource}/.default").token
         return self._tokens[host]
 
     def vm(self, resource_id: str) -> dict[str, Json]:

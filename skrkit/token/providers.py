@@ -71,18 +71,24 @@ SHARED_PROVIDERS: dict[str, str] = {
 GOVERNMENT_PROVIDERS = frozenset({"sharedugv.ugv.attest.azure.us", "shareduga.uga.attest.azure.us"})
 """The shared providers of Azure Government: Virginia; Arizona and Texas."""
 
+_GOVERNMENT_REGIONS = {
+    "usgovvirginia": "sharedugv.ugv.attest.azure.us",
+    "usgovarizona": "shareduga.uga.attest.azure.us",
+    "usgovtexas": "shareduga.uga.attest.azure.us",
+}
+
 PUBLIC_SUFFIX = ".attest.azure.net"
 SOVEREIGN_SUFFIXES = {".attest.azure.us": "Azure Government", ".attest.azure.cn": "Azure China"}
 """Where providers of other clouds have their names. China's is expected, and no provider there is known (inferred)."""
 
 
 def shared_provider_host(region: str) -> str | None:
-    """Return the host name of a region's shared provider, or None for a region without one.
+    """Return the host name of a region's shared provider, of Azure Government's too, or None where none is known.
 
     `region` as ARM writes it, lower case without blanks: `westeurope` gives `sharedweu.weu.attest.azure.net`.
     """
     abbreviation = SHARED_PROVIDERS.get(region)
-    return None if abbreviation is None else _host(abbreviation)
+    return _GOVERNMENT_REGIONS.get(region) if abbreviation is None else _host(abbreviation)
 
 
 def is_shared_provider(host: str) -> bool:

@@ -25,7 +25,9 @@ from skrkit.sandbox.arm import (
     managed_hsms,
     networks,
     operations,
+    power,
     role_assignments,
+    run_command,
     user_assigned,
     vaults,
 )
@@ -97,6 +99,8 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     *networks.ROUTES,
     *deployments.ROUTES,
     *attestation_providers.ROUTES,
+    *power.ROUTES,
+    *run_command.ROUTES,
 )  # fmt: skip
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?\Z")
 METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]

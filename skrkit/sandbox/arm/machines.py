@@ -129,17 +129,19 @@ def get_vm(call: Call) -> Response:
     """Return the VM; `$expand=instanceView` adds what it is doing."""
     vm = call.require(VM_TYPE, call.path["vm"])
     if call.query.get("$expand", "").lower() == "instanceview":
-        vm["properties"]["instanceView"] = _instance_view(vm)
+        vm["properties"]["instanceView"] = _instance_view(call, vm)
     return JSONResponse(vm)
 
 
 def get_instance_view(call: Call) -> Response:
-    """Return what the VM is doing: a VM of the sandbox always runs."""
-    return JSONResponse(_instance_view(call.require(VM_TYPE, call.path["vm"])))
+    """Return what the VM is doing."""
+    return JSONResponse(_instance_view(call, call.require(VM_TYPE, call.path["vm"])))
 
 
-def _instance_view(vm: Document) -> Document:
+def _instance_view(call: Call, vm: Document) -> Document:
     created = vm["properties"]["timeCreated"]
+    machine = call.world.machines.get(str(vm["id"]))
+    power = machine.power if machine else "running"
     return {
         "computerName": member(vm, "properties", "osProfile", "computerName") or vm["name"],
         "hyperVGeneration": "V2",
@@ -150,7 +152,7 @@ def _instance_view(vm: Document) -> Document:
                 "displayStatus": "Provisioning succeeded",
                 "time": created,
             },
-            {"code": "PowerState/running", "level": "Info", "displayStatus": "VM running"},
+            {"code": f"PowerState/{power}", "level": "Info", "displayStatus": f"VM {power}"},
         ],
     }
 

@@ -10,14 +10,21 @@ if TYPE_CHECKING:
 
 
 def setting(name: str | None, state: str | None, *, as_json: bool) -> int:
-    """Return 0 after the settings were listed, or one of them switched. Raises `UsageError`."""
+    """Return 0 after the settings were listed, or one of them switched. A list starts no sandbox.
+
+    Raises `UsageError`.
+    """
     from skrkit.errors import UsageError
-    from skrkit.sandbox.process import ask_control
-    from skrkit.sandbox.settings import setting_named
+    from skrkit.sandbox.process import ask_control, running
+    from skrkit.sandbox.settings import SETTINGS, setting_named
 
     what = "the sandbox's settings"
     if name is None:
-        found: list[Json] = ask_control("GET", "/settings", what=what)["settings"]
+        found: list[Json] = (
+            ask_control("GET", "/settings", what=what)["settings"]
+            if running()
+            else [each.to_json(on=None) for each in SETTINGS]
+        )
         return _say({"settings": found}, "\n".join(map(_line, found)), as_json)
     known = setting_named(name)
     if state is None:
@@ -33,7 +40,8 @@ def setting(name: str | None, state: str | None, *, as_json: bool) -> int:
 
 
 def _line(found: Any) -> str:
-    return f"{found['name']} is {'on' if found['on'] else 'off'}. While it is on: {found['does']}"
+    state = {True: "is on", False: "is off", None: "(no sandbox runs)"}[found["on"]]
+    return f"{found['name']} {state}. While it is on: {found['does']}"
 
 
 def _say(document: dict[str, Json], text: str, as_json: bool) -> int:

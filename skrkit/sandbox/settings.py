@@ -23,8 +23,8 @@ class Setting:
     name: str
     does: str
 
-    def to_json(self, *, on: bool) -> dict[str, Json]:
-        """Return the setting as JSON members."""
+    def to_json(self, *, on: bool | None) -> dict[str, Json]:
+        """Return the setting as JSON members; `on` is None where no sandbox runs."""
         return {"name": self.name, "does": self.does, "on": on}
 
 

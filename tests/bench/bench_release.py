@@ -76,8 +76,8 @@ class Bare:
                 for _ in range(3):  # VCEK, ASK, ARK
                     amd.verify(amd_signature, message, PSS, SHA384)
                 vcek.verify(report, message, ec.ECDSA(SHA384))
-            for _ in range(9):  # client: quote, token, response. Provider: quote, AK certificate, certification.
-                public.verify(signature, message, PKCS1, SHA256)  # Vault: two bearer tokens, attestation token
+            for _ in range(7):  # client: quote, token, response. Provider: quote, AK certificate, certification.
+                public.verify(signature, message, PKCS1, SHA256)  # Vault: attestation token; bearers are known
             for _ in range(2):  # the response's leaf and issuing certificate
                 authority.verify(chain_signature, message, ec.ECDSA(SHA256))
             inner, nonce, kek = secrets.token_bytes(32), secrets.token_bytes(12), secrets.token_bytes(32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,8 +74,9 @@ def test_the_vault_answers(azure: Azure, route: tuple[str, str], name: str, body
 def test_resource_manager_answers(azure: Azure, route: tuple[str, str], body: Any) -> None:
     method, path = route
     names = {"subscription": SUBSCRIPTION, "group": "rg", "vault": "premium", "vm": "cvm", "kind": "add",
-             "name": "k", "location": "westeurope", "namespace": "Microsoft.Compute"}  # fmt: skip
-    _answered(azure.arm(method, path.format(**names) + "?api-version=2026-05-15", body))
+             "name": "k", "location": "westeurope", "namespace": "Microsoft.Compute",
+             "scope": f"/subscriptions/{SUBSCRIPTION}"}  # fmt: skip
+    _answered(azure.arm(method, path.format_map(defaultdict(lambda: "other", names)) + "?api-version=2026-05-15", body))
 
 
 GOOD: dict[str, tuple[str, str, dict[str, Any]]] = {

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from skrkit.errors import ServiceError
@@ -33,6 +34,7 @@ SERVICES = {
     "*.vault.azure.net": "skrkit.sandbox.vault.app",
     "*.managedhsm.azure.net": "skrkit.sandbox.hsm.app",
     "*.*.attest.azure.net": "skrkit.sandbox.maa.routes",
+    "graph.microsoft.com": "skrkit.sandbox.graph",
     "kdsintf.amd.com": "skrkit.sandbox.kds",
 }
 PLAIN_SERVICES = {IMDS_HOST: "skrkit.sandbox.imds", CONTROL_HOST: "skrkit.sandbox.control"}
@@ -61,7 +63,7 @@ class HostRouter:
         if scope["type"] != "http":
             return
         host = _host_header(scope)
-        app = self._service(host, scope["state"])
+        app = self._service(host, scope)
         send = self._dated(send)
         if host != CONTROL_HOST:
             self.used()
@@ -69,6 +71,8 @@ class HostRouter:
             send = self._announced(send)
         try:
             await app(scope, receive, send)
+        except ClientDisconnect:
+            _LOG.info("%s %s: the client left before its request had ended", scope["method"], host)
         except Exception:  # noqa: BLE001 - it was answered with 500 already; the traceback belongs in the log
             _LOG.exception("%s %s%s", scope["method"], host, scope["path"])
 
@@ -83,11 +87,13 @@ class HostRouter:
 
         return dated
 
-    def _service(self, host: str, connection: Mapping[str, Any]) -> ASGIApp:
+    def _service(self, host: str, scope: Scope) -> ASGIApp:
         """Return the app for a host. Everything that names one (tunnel, request line, header) must name the same."""
-        tunnelled, target = connection.get("connect_host"), connection.get("target_host")
+        tunnelled, target = scope["state"].get("connect_host"), scope["state"].get("target_host")
         if not host:
             return _refusal(400, "InvalidHostHeader", "A request has one Host header, which names one host.")
+        if reason := _reason_against(scope):
+            return _refusal(400, "BadRequest", reason)
         if target not in (None, host):
             return _refusal(400, "InvalidHostHeader", f"The request line names {target}, the Host header {host}.")
         if tunnelled not in (None, host):
@@ -105,6 +111,7 @@ class HostRouter:
         if module not in self._apps:
             made: Starlette = importlib.import_module(module).app(self._world)
             made.add_exception_handler(ServiceError, _state_unavailable)
+            made.add_exception_handler(HTTPException, _no_route)
             made.add_exception_handler(Exception, _internal_error)
             self._apps[module] = made
         return self._apps[module]
@@ -143,6 +150,21 @@ def _host_header(scope: Scope) -> str:
     return host.removesuffix(":443").removesuffix(":80")
 
 
+def _reason_against(scope: Scope) -> str:
+    """Return what no service should see of a request, or an empty text: what could be read in two ways.
+
+    Azure's own front doors take dots out of a path, and refuse control characters; here both are refused.
+    """
+    if sum(name == b"authorization" for name, _ in scope["headers"]) > 1:
+        return "A request has one Authorization header."
+    path: str = scope["path"]
+    if not path.isprintable() or "\\" in path or "\ufffd" in path:
+        return "The path has a backslash, or something that is no printable character in UTF-8."
+    if "/." in path and any(part in (".", "..") for part in path.split("/")):
+        return "The path has '.' or '..' as a segment. Name the resource itself."
+    return ""
+
+
 def _secure_service(host: str) -> str | None:
     """Return the module that answers for a host over https. A star stands for one label, as in a certificate."""
     _, _, parent = host.partition(".")
@@ -167,6 +189,15 @@ async def _state_unavailable(_request: Request, error: Exception) -> Response:
     _LOG.error("%s", error)
     body = {"error": {"code": "StateUnavailable", "message": f"{error.what}: {error.found}. {error.fix}"}}
     return JSONResponse(body, 503, headers={"Retry-After": "1"})
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "NotFound", 405: "MethodNotAllowed"}.get(error.status_code, "BadRequest")
+    message = f"The sandbox does not have {request.method} {request.url.path}. See skrkit/sandbox/FIDELITY.md."
+    response = _json_error(error.status_code, code, message)
+    response.headers.update(error.headers or {})
+    return response
 
 
 async def _internal_error(_request: Request, _error: Exception) -> Response:

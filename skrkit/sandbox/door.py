@@ -108,16 +108,27 @@ class Http(HttpToolsProtocol):
             self.transport.write(_answer(431, "Request Header Fields Too Large", _TOO_LONG))
             self.transport.close()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; a trailer, which comes after the body, is none: it authorises nothing and names no host."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         """Say which host the request line names, and start to serve."""
+        if self.parser.get_http_version() not in ("1.0", "1.1"):
+            raise ValueError("no HTTP/1.x")  # a fault of the parser's, and so a 400
         self._in_head, self._head_bytes = False, 0
-        named = httptools.parse_url(self.url).host
         state: dict[str, Any] = self.scope["state"]
-        state["target_host"] = named.decode("latin-1").lower() if named else None
+        state["target_host"] = _named(self.url)
         if state["connect_host"] and self.trouble(state["connect_host"]):
             self.transport.abort()  # a connection of before the fault: the next one meets it
             return
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say what was wrong in the shape of all other refusals, and end: what follows cannot be told apart."""
+        self.transport.write(_answer(400, "Bad Request", f"{msg} Its head or its length is not as RFC 9112 has it."))
+        self.transport.close()
 
     def on_message_complete(self) -> None:
         """Expect the next head."""
@@ -246,6 +257,16 @@ class Door(asyncio.Protocol):
         self._stop_timer()
         self._transport.write(_answer(status, reason, message, proxy_status))
         self._transport.close()
+
+
+def _named(target: bytes) -> str | None:
+    """Return the host that a request line names, lower case; with a user or another port, which no host is, if any."""
+    url = httptools.parse_url(target)
+    if not url.host:
+        return None
+    user = f"{url.userinfo.decode('latin-1')}@" if url.userinfo else ""
+    port = f":{url.port}" if url.port not in (None, 80, 443) else ""
+    return f"{user}{url.host.decode('latin-1').lower()}{port}"
 
 
 def _answer(status: int, reason: str, message: str, proxy_status: str = "") -> bytes:

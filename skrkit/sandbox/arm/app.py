@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -21,23 +22,27 @@ from skrkit.sandbox.arm import (
     errors,
     groups,
     keys,
+    locations,
     machines,
     managed_hsms,
     networks,
     operations,
     power,
+    resource_providers,
     role_assignments,
     run_command,
     user_assigned,
     vaults,
 )
 from skrkit.sandbox.arm.call import VAULT_TYPE, VM_TYPE, Call, Handler, arm_lock
+from skrkit.sandbox.arm.jsonc import decode_jsonc
 from skrkit.sandbox.arm.templates import deployments
 from skrkit.sandbox.roles.assignment import ensure_owner
-from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, new_request_id
+from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, media_type, new_request_id
 
 if TYPE_CHECKING:
     from skrkit.sandbox.entra import Principal
+    from skrkit.sandbox.store import Document
     from skrkit.sandbox.world import World
 
 _SUB = "/subscriptions/{subscription}"
@@ -61,8 +66,6 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("HEAD", _GROUP, f"{_GROUP_ACTION}/read", groups.head_group),
     ("DELETE", _GROUP, f"{_GROUP_ACTION}/delete", groups.delete_group),
     ("GET", _GROUP + "/resources", "", groups.list_resources),
-    ("POST", _SUB + "/providers/{namespace}/register", "{namespace}/register/action", groups.register_provider),
-    ("GET", _SUB + "/providers/{namespace}", "Microsoft.Resources/providers/read", groups.register_provider),
     ("GET", _SUB + "/providers/{provider}/locations/{location}/operations/{operation}",
      "", operations.get_operation),  # its name is known to who began it
     ("PUT", _VAULT, f"{VAULT_TYPE}/write", vaults.put_vault),
@@ -92,6 +95,8 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", _VM + "/instanceView", f"{VM_TYPE}/instanceView/read", machines.get_instance_view),
     ("GET", _VMS, f"{VM_TYPE}/read", machines.list_vms),
     ("GET", _SUB + "/providers/Microsoft.Compute/virtualMachines", f"{VM_TYPE}/read", machines.list_vms),
+    *locations.ROUTES,
+    *resource_providers.ROUTES,
     *user_assigned.ROUTES,
     *managed_hsms.ROUTES,
     *role_assignments.ROUTES,
@@ -103,6 +108,7 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     *run_command.ROUTES,
 )  # fmt: skip
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?\Z")
+_DEPLOYMENT = "/providers/microsoft.resources/deployments/"
 METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
 
 
@@ -143,6 +149,8 @@ def _answer(world: World, request: Request, raw: bytes) -> Response:
         raise errors.missing_api_version()
     if not _API_VERSION.match(api_version):
         raise errors.invalid_api_version(api_version)
+    if raw and media_type(request) != "application/json":
+        raise errors.unsupported_media_type(request.headers.get("content-type"))
     return answered(world, caller, request.method, path, dict(request.query_params), raw)
 
 
@@ -163,11 +171,17 @@ def answered(
         api_version=query["api-version"],
         path=names,
         query=query,
-        body=body_object(raw, code="InvalidRequestContent"),
+        body=_body(path, raw),
         lock=arm_lock(world),
     )
+    locations.require_region(call)
     authorisation.require_linked(call, action)
     return handler(call)
+
+
+def _body(path: str, raw: bytes) -> Document:
+    decode = decode_jsonc if _DEPLOYMENT in path.lower() else json.loads
+    return body_object(raw, code="InvalidRequestContent", words=errors.NO_CONTENT, decode=decode)
 
 
 def permitted(world: World, caller: Principal, method: str, path: str) -> tuple[str, Handler, dict[str, str]]:

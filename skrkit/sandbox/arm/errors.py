@@ -20,6 +20,8 @@ AUDIENCES = (
     "https://management.azure.com",
 )
 
+NO_CONTENT = "The request content was invalid and could not be deserialized: '{}'."
+
 
 def _token_claim(authorization: str | None, name: str) -> str:
     """Return a claim of a bearer token that nobody verified: only for the words of a refusal."""
@@ -132,6 +134,15 @@ def property_change(name: str) -> AzureError:
     """Return the 409 of a change to a property that is fixed at creation."""
     return AzureError(
         409, "PropertyChangeNotAllowed", f"Changing property '{name}' is not allowed.", extra={"target": name}
+    )
+
+
+def unsupported_media_type(found: str | None) -> AzureError:
+    """Return the 415 of a body that is not said to be JSON."""
+    return AzureError(
+        415,
+        "UnsupportedMediaType",
+        f"The content media type '{found or '<null>'}' is not supported. Only 'application/json' is supported.",
     )
 
 

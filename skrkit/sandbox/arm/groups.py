@@ -1,4 +1,4 @@
-"""Subscription, resource groups, provider registration, and the lists of resources over all types."""
+"""Subscription, resource groups, and the lists of resources over all types."""
 
 from __future__ import annotations
 
@@ -18,10 +18,6 @@ from skrkit.sandbox.store import Document
 from skrkit.sandbox.web import AzureError
 
 GROUP_TYPE = "Microsoft.Resources/resourceGroups"
-PROVIDERS = tuple(
-    f"Microsoft.{name}"
-    for name in ("Attestation", "Authorization", "Compute", "KeyVault", "ManagedIdentity", "Network", "Resources")
-)
 _GROUP_NAME = re.compile(r"[-\w.()]{0,89}[-\w()]\Z")
 
 
@@ -130,34 +126,37 @@ def delete_group(call: Call) -> Response:
 def list_resources(call: Call) -> Response:
     """Return the resources of the group or the subscription that the caller may read.
 
-    `$filter` may say `resourceType eq '...'`.
+    `$filter` may say `resourceType`, `name`, `resourceGroup` or `location eq '...'`, several with `and`.
     """
-    wanted = ""
-    expression = call.query.get("$filter", "").strip()
-    if expression:
-        match = re.fullmatch(r"resourceType\s+eq\s+'([^']+)'", expression, re.IGNORECASE)
-        if match is None:
-            raise errors.not_here(f"the filter {expression!r}: only resourceType eq '...' is understood")
-        wanted = match[1]
+    wanted = _asked(call.query.get("$filter", ""))
     shown = ("id", "name", "type", "location", "tags", "identity")
     resources = [
         body
-        for body in call.resources(wanted, group="group" in call.path)
-        if assignment.allows(call.world, call.caller.oid, f"{body['type']}/read", body["id"])
+        for body in call.resources(group="group" in call.path)
+        if _is_asked_for(body, wanted)
+        and assignment.allows(call.world, call.caller.oid, f"{body['type']}/read", body["id"])
     ]
     return JSONResponse({"value": [{k: body[k] for k in shown if k in body} for body in resources]})
 
 
-def register_provider(call: Call) -> Response:
-    """Return the provider as registered: the sandbox needs no registration."""
-    name = next((known for known in PROVIDERS if known.lower() == call.path["namespace"].lower()), None)
-    if name is None:
-        raise errors.not_here(f"the resource provider {call.path['namespace']}")
-    provider = {
-        "id": f"/subscriptions/{call.world.subscription}/providers/{name}",
-        "namespace": name,
-        "registrationPolicy": "RegistrationRequired",
-        "registrationState": "Registered",
-        "resourceTypes": [],
+def _asked(expression: str) -> dict[str, str]:
+    """Return what a `$filter` asks of each member, both in lower case."""
+    asked = {}
+    for part in re.split(r"\s+and\s+", expression.strip(), flags=re.IGNORECASE) if expression.strip() else []:
+        match = re.fullmatch(r"(resourceType|name|resourceGroup|location)\s+eq\s+'([^']+)'", part, re.IGNORECASE)
+        if match is None:
+            raise errors.not_here(
+                f"the filter {part!r}: it understands resourceType, name, resourceGroup, location eq '...'"
+            )
+        asked[match[1].lower()] = match[2].lower()
+    return asked
+
+
+def _is_asked_for(body: Document, wanted: dict[str, str]) -> bool:
+    said = {
+        "resourcetype": body["type"],
+        "name": body["name"],
+        "resourcegroup": str(body["id"]).split("/")[4],
+        "location": body.get("location", ""),
     }
-    return JSONResponse(provider)
+    return all(str(said[name]).lower() == value for name, value in wanted.items())

@@ -22,7 +22,8 @@ from skrkit.sandbox.vault import app as vaults
 from skrkit.sandbox.vault.access import check_network
 from skrkit.sandbox.vault.bundle import in_order
 from skrkit.sandbox.vault.call import Call, Handler, vault_lock
-from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, host, new_request_id
+from skrkit.sandbox.vault.errors import unsupported_media_type
+from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, host, media_type, new_request_id
 
 if TYPE_CHECKING:
     from skrkit.sandbox.world import World
@@ -102,6 +103,8 @@ def _answer(
         raise not_activated()
     access.check_role(world, hsm, caller, action, _scope(path, names))
     key.check_version(world, names)
+    if raw and media_type(request) != "application/json":
+        raise unsupported_media_type()
     call = Call(
         world=world,
         vault=hsm,

@@ -15,7 +15,16 @@ from skrkit.sandbox.faults import key, network
 from skrkit.sandbox.vault import access, backup, creation, crypto, deletion, errors, reading, release, rotation
 from skrkit.sandbox.vault.call import API_VERSIONS, Call, Handler, VaultResource, find_vault, vault_lock
 from skrkit.sandbox.vault.documents import NAME_KIND
-from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, host, new_request_id, off_loop
+from skrkit.sandbox.web import (
+    AzureError,
+    azure_error,
+    body_bytes,
+    body_object,
+    host,
+    media_type,
+    new_request_id,
+    off_loop,
+)
 
 if TYPE_CHECKING:
     from skrkit.sandbox.world import World
@@ -137,6 +146,8 @@ def _answer(
     api_version = api_version_of(request)
     access.check_permission(world, vault, caller, permission, names.get("name", ""))
     key.check_version(world, names)
+    if raw and media_type(request) != "application/json":
+        raise errors.unsupported_media_type()
     call = Call(
         world=world,
         vault=vault,

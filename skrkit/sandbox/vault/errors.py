@@ -10,6 +10,11 @@ def bad_parameter(message: str) -> AzureError:
     return AzureError(400, "BadParameter", message)
 
 
+def unsupported_media_type() -> AzureError:
+    """Return the 415 of a body that is not said to be JSON; code and words are not known (inferred)."""
+    return AzureError(415, "UnsupportedMediaType", "The content type of the request must be application/json.")
+
+
 def skr(number: int) -> AzureError:
     """Return the 400 of a broken rule about exportable keys and their policies. 1003, 1006, 1016: (inferred) texts."""
     return bad_parameter(f"AKV.SKR.{number}: {_SKR[number]}")

@@ -54,7 +54,8 @@ def put_key(call: Call) -> Response:
         inner = _vault_call(call, _data_plane_body(call))
         if inner.keys.name(inner.name) is None:
             wanted = call.object_of("properties").get("rotationPolicy")
-            policy = None if wanted is None else rotation.checked(wanted)  # before a key is made for nothing
+            least = rotation.MIN_TRIGGER_IN_HSM if inner.vault.is_hsm else rotation.MIN_TRIGGER
+            policy = None if wanted is None else rotation.checked(wanted, least=least)  # before a key is made for it
             _create(inner)
             if policy is not None:
                 rotation.keep(inner, policy)

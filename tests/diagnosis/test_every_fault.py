@@ -18,7 +18,7 @@ from tests.diagnosis.sandboxed import STAGE, gathered, named_first, run, switche
 
 # Mending that the VM has no identity makes one with a new object id, and leaves the grant of the old one behind.
 NAMES = sorted((fault.name for fault in all_faults()), key=lambda name: name == "identity.none")
-PAIRS = 150  # of some four thousand, beside one of each two groups; `make bench` walks more of them
+PAIRS = 90  # of some four thousand, beside one of each two groups; `make bench` walks more of them
 SEED = 4
 
 

@@ -21,7 +21,7 @@ VAULT = f"https://{STAGE.vault}.vault.azure.net"
 MAA = STAGE.attestation
 GRAPH = "https://graph.microsoft.com"
 GROUPS = "2021-04-01"
-JSON = {"Content_Type": "application/json"}
+JSON: dict[str, Any] = {"Content_Type": "application/json"}
 
 
 @pytest.fixture(autouse=True)
@@ -325,13 +325,13 @@ def test_a_body_that_is_not_said_to_be_json(
     sandbox: Endpoint, arm: str, keys: str, given: str | None, said: str
 ) -> None:
     url = f"{group_url(sandbox, 'rg-type')}?api-version={GROUPS}"
-    headers = {"Authorization": f"Bearer {arm}"} | ({"Content_Type": given} if given else {})
+    headers: dict[str, Any] = {"Authorization": f"Bearer {arm}"} | ({"Content_Type": given} if given else {})
     answer = refusal(send(sandbox, "PUT", url, BODY.encode(), **headers))
     words = f"The content media type '{said or given}' is not supported. Only 'application/json' is supported."
     assert answer == (415, "UnsupportedMediaType", words)
     attested = send(sandbox, "POST", f"{MAA}/attest/SevSnpVm?api-version=2022-08-01", b"{}", Content_Type="text/plain")
     assert refusal(attested)[:2] == (415, "UnsupportedMediaType")
-    vault = {"Authorization": f"Bearer {keys}"} | ({"Content_Type": given} if given else {})
+    vault: dict[str, Any] = {"Authorization": f"Bearer {keys}"} | ({"Content_Type": given} if given else {})
     made = send(sandbox, "POST", f"{VAULT}/keys/type/create?api-version=7.4", b'{"kty":"RSA"}', **vault)
     assert refusal(made)[:2] == (415, "UnsupportedMediaType")
 
@@ -370,7 +370,7 @@ def _forged(sandbox: Endpoint, genuine: str, name: str) -> str:
         "foreign-key": jwt.encode(claims, stranger, "RS256", {"kid": kid}),
         "another-kid": jwt.encode(claims, stranger, "RS256", {"kid": "x"}),
         "expired": jwt.encode({**claims, "exp": now - 10, "nbf": now - 20}, stranger, "RS256", {"kid": kid}),
-        "no-algorithm": jwt.encode(claims, None, "none", {"kid": kid}),
+        "no-algorithm": jwt.encode(claims, "", "none", {"kid": kid}),
         "symmetric": jwt.encode(claims, b"k" * 64, "HS256", {"kid": kid}),
     }
     if name in signed:

@@ -28,6 +28,7 @@ COMMANDS = {
     "walkthrough": ("Run secure key release and show every artefact on the way", "skrkit walkthrough"),
     "deploy": ("Deploy vault, access, key and confidential VM by one template", "skrkit deploy --what-if"),
     "preflight": ("May this identity release this key? Who lacks which permission", "skrkit preflight"),
+    "teardown": ("Remove what walkthrough and deploy made; say what remains", "skrkit teardown"),
     "doctor": ("Check, in order, everything that a release needs", "skrkit doctor"),
     "explain": ("Say why a release failed, with the proof and the fix", "skrkit explain --live"),
     "bundle": ("Put all the evidence into one file; verify and replay it", "skrkit bundle create"),
@@ -79,7 +80,16 @@ def _guarded(arguments: list[str]) -> int:
     except BrokenPipeError:
         return _close_quietly()
     except Exception as error:  # noqa: BLE001 - the last line of defence: whatever it is, it gets words and a code
-        return _failed(error, as_json="--json" in itertools.takewhile(lambda word: word != "--", arguments))
+        return _worded_failure(error, as_json="--json" in itertools.takewhile(lambda word: word != "--", arguments))
+    return code
+
+
+def _worded_failure(error: Exception, *, as_json: bool) -> int:
+    try:
+        code = _failed(error, as_json=as_json)
+        sys.stdout.flush()
+    except BrokenPipeError:  # of the error's own JSON
+        return _close_quietly()
     return code
 
 

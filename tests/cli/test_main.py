@@ -218,3 +218,16 @@ def test_a_reader_that_goes_away_is_no_error(captures: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(timeout=60) == 141
+
+
+def test_a_reader_that_goes_away_before_an_errors_json_is_none_either() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    arguments = [sys.executable, "-m", "skrkit", "inspect", "--json", "no-such-file"]
+    with subprocess.Popen(arguments, stdout=writer, stderr=subprocess.PIPE) as process:
+        os.close(writer)
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert said.startswith(b"error: ")
+        assert b"Traceback" not in said
+        assert process.wait(timeout=60) == 141

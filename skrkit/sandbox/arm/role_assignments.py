@@ -57,7 +57,7 @@ def _checked_name(name: str) -> str:
         return str(uuid.UUID(name))
     except ValueError:
         raise bad_request(
-            f"The role assignment ID '{name}' is not valid. The role assignment ID must be a GUID.",
+            f"The role assignment ID '{name}' is not valid. The role assignment ID must be a GUID.",  # (inferred)
             code="InvalidRoleAssignmentId",
         ) from None
 
@@ -107,7 +107,8 @@ def _checked_principal(call: Call, properties: dict[str, Any]) -> str:
         principal = str(uuid.UUID(given))
     except ValueError:
         raise bad_request(
-            f"The principal ID '{given}' is not valid. Principal ID must be a GUID.", code="InvalidPrincipalId"
+            f"The principal ID '{given}' is not valid. Principal ID must be a GUID.",
+            code="InvalidPrincipalId",  # (inferred)
         ) from None
     bare = principal.replace("-", "")
     if not applications.exists(call.world, principal):
@@ -123,7 +124,7 @@ def _checked_principal(call: Call, properties: dict[str, Any]) -> str:
         raise bad_request(
             f"The PrincipalId '{bare}' has type 'ServicePrincipal' , which is different from specified PrinciaplType "
             f"'{kind}'.",
-            code="UnmatchedPrincipalType",
+            code="UnmatchedPrincipalType",  # (inferred)
         )
     return principal
 
@@ -157,7 +158,7 @@ def get_assignment(call: Call) -> Response:
     found = _at_path(call)
     if found is None:
         bare = call.path["assignment"].replace("-", "")
-        raise AzureError(404, "RoleAssignmentNotFound", f"The role assignment '{bare}' is not found.")
+        raise AzureError(404, "RoleAssignmentNotFound", f"The role assignment '{bare}' is not found.")  # (inferred)
     return JSONResponse(_shown(call, found))
 
 

@@ -107,7 +107,7 @@ def put_definition(call: Call) -> Response:
         uuid.UUID(guid)
     except ValueError:
         raise bad_request(
-            f"The role definition ID '{guid}' is not valid. The role definition ID must be a GUID.",
+            f"The role definition ID '{guid}' is not valid. The role definition ID must be a GUID.",  # (inferred)
             code="InvalidRoleDefinitionId",
         ) from None
     with call.lock:
@@ -119,7 +119,7 @@ def put_definition(call: Call) -> Response:
         if any(other.guid != guid for other in taken):
             raise AzureError(
                 409,
-                "RoleDefinitionWithSameNameExists",
+                "RoleDefinitionWithSameNameExists",  # (inferred)
                 "A custom role with the same name already exists in this directory. Use a different name.",
             )
         definition.keep(call.world, role)

@@ -1,7 +1,7 @@
 """The built-in roles that matter to secure key release, with Azure's own ids and what each allows.
 
-Ids and permissions are those of Microsoft's list of Azure built-in roles. Of the actions only those of providers that
-the sandbox has stand here; data actions are complete for keys.
+Ids and data actions are those of Microsoft's list of Azure built-in roles. Of the other actions only those of providers
+that the sandbox has stand here, from general knowledge: they were not held against that list line by line (inferred).
 """
 
 from __future__ import annotations

@@ -155,6 +155,8 @@ def take_protection(properties: dict[str, Any], given: dict[str, Any], *, new: b
     days = given.get("softDeleteRetentionInDays")
     if days is None:
         return
+    if isinstance(days, str) and days.isascii() and days.isdigit():
+        days = int(days[:4])  # the Azure CLI sends a text for a Managed HSM
     if not isinstance(days, int) or days not in RETENTION_DAYS:
         raise bad_request('The property "softDeleteRetentionInDays" must be between 7 and 90 days.')
     if not new and days != properties["softDeleteRetentionInDays"]:

@@ -168,3 +168,11 @@ def test_a_stranger_may_do_nothing_with_it(azure: HsmAzure) -> None:
     azure.make_hsm()
     answer = azure.arm("GET", f"{azure.hsm_path()}?{API}", principal=STRANGER)
     assert error_of(answer)[:2] == (403, "AuthorizationFailed")
+
+
+@pytest.mark.parametrize(("days", "status"), [("7", 202), ("90", 202), ("6", 400), ("7.5", 400), ("9" * 5000, 400)])
+def test_days_may_be_a_text_as_the_azure_cli_sends_them(azure: HsmAzure, days: str, status: int) -> None:
+    assert azure.make_hsm(softDeleteRetentionInDays=days).status_code == status
+    if status == 202:
+        shown = azure.arm("GET", f"{azure.hsm_path()}?{API}").json()["properties"]
+        assert shown["softDeleteRetentionInDays"] == int(days)

@@ -23,6 +23,23 @@ def member(body: dict[str, Any], *names: str) -> Any:
     return value
 
 
+def is_on(value: Any) -> bool:
+    """Return whether a switch is on: Azure takes the text "true" for it, and published templates write it so."""
+    return value is True or (isinstance(value, str) and value.lower() == "true")
+
+
+def with_switches(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return a VM's properties with the switches of its security profile as Azure shows them: true and false."""
+    profile = properties.get("securityProfile")
+    if not isinstance(profile, dict):
+        return properties
+    settings = profile.get("uefiSettings")
+    if isinstance(settings, dict):
+        shown = {name: is_on(value) if isinstance(value, str) else value for name, value in settings.items()}
+        profile = profile | {"uefiSettings": shown}
+    return properties | {"securityProfile": profile}
+
+
 def required(body: dict[str, Any], *names: str) -> Any:
     """Return a nested member that must be there, or raise the compute provider's 400."""
     value = member(body, *names)
@@ -83,21 +100,21 @@ def _check_words(security: Any, encryption: Any) -> None:
 def _check_firmware(body: dict[str, Any], encryption: str) -> None:
     """Check the uefiSettings that the encryption type asks for. The texts are not known to the letter (inferred)."""
     settings = ("properties", "securityProfile", "uefiSettings")
-    if member(body, *settings, "vTpmEnabled") is not True:
+    if not is_on(member(body, *settings, "vTpmEnabled")):
         raise bad_request(
             "The parameter 'securityProfile.uefiSettings.vTpmEnabled' must be true for Confidential VMs.",
             code="InvalidParameter",
             target="securityProfile.uefiSettings.vTpmEnabled",
         )
     if encryption == "DiskWithVMGuestState":
-        if member(body, *settings, "secureBootEnabled") is not True:
+        if not is_on(member(body, *settings, "secureBootEnabled")):
             raise bad_request(
                 "The parameter 'securityProfile.uefiSettings.secureBootEnabled' must be true when "
                 "securityEncryptionType is 'DiskWithVMGuestState'.",
                 code="InvalidParameter",
                 target="securityProfile.uefiSettings.secureBootEnabled",
             )
-        if member(body, "properties", "securityProfile", "encryptionAtHost") is True:
+        if is_on(member(body, "properties", "securityProfile", "encryptionAtHost")):
             raise bad_request(
                 "The parameter 'securityProfile.encryptionAtHost' cannot be true when securityEncryptionType is "
                 "'DiskWithVMGuestState'.",

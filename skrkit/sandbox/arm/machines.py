@@ -12,7 +12,7 @@ from skrkit.sandbox.arm import errors
 from skrkit.sandbox.arm.call import ARM_KIND, VM_TYPE, Call
 from skrkit.sandbox.arm.errors import bad_request
 from skrkit.sandbox.arm.identity import apply_identity, remove_identity, wanted_identity
-from skrkit.sandbox.arm.machine_body import SNP_SIZE, check_machine_body, member
+from skrkit.sandbox.arm.machine_body import SNP_SIZE, check_machine_body, is_on, member, with_switches
 from skrkit.sandbox.arm.operations import finished, rfc3339
 from skrkit.sandbox.roles import assignment
 from skrkit.sandbox.store import Document
@@ -58,7 +58,7 @@ def _created(call: Call, name: str, location: str) -> Document:
         "type": VM_TYPE,
         "location": location,
         "tags": call.tags(),
-        "properties": _without_secrets(given)
+        "properties": with_switches(_without_secrets(given))
         | {"vmId": chance.uuid4("arm/vm"), "provisioningState": "Succeeded", "timeCreated": rfc3339(call.world.now())},
     }
     if call.body.get("zones"):
@@ -71,7 +71,7 @@ def _created(call: Call, name: str, location: str) -> Document:
         name=name,
         region=location,
         vm_id=vm["properties"]["vmId"],
-        secure_boot=member(call.body, "properties", "securityProfile", "uefiSettings", "secureBootEnabled") is True,
+        secure_boot=is_on(member(call.body, "properties", "securityProfile", "uefiSettings", "secureBootEnabled")),
     )
     with call.world.store.transaction():
         apply_identity(call, vm, wanted)
@@ -100,7 +100,7 @@ def _updated(call: Call, before: Document) -> Document:
         )
     vm = dict(before)
     read_only = ("vmId", "provisioningState", "timeCreated", "instanceView")
-    given = _without_secrets(call.object_of("properties"))
+    given = with_switches(_without_secrets(call.object_of("properties")))
     vm["properties"] = _merged(before["properties"], {k: v for k, v in given.items() if k not in read_only})
     if call.body.get("tags") is not None:
         vm["tags"] = call.tags()

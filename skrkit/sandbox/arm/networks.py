@@ -120,9 +120,17 @@ def _require_reference(call: Call, owner: str, reference: Any) -> Document | Non
     return resource
 
 
+def _as_azure_writes(owner: Document, *names: str) -> None:
+    """Give members the names that Azure shows: it takes them in any case, and published templates vary."""
+    for name in names:
+        for given in [key for key in owner if key != name and key.lower() == name.lower()]:
+            owner[name] = owner.pop(given)
+
+
 def _address(_call: Call, made: Document, before: Document) -> None:
     made.setdefault("sku", {"name": "Standard", "tier": "Regional"})
     properties = made["properties"]
+    _as_azure_writes(properties, "publicIPAddressVersion", "publicIPAllocationMethod")
     properties.setdefault("publicIPAddressVersion", "IPv4")
     properties.setdefault("publicIPAllocationMethod", "Static")
     known = (before.get("properties") or {}).get("ipAddress")
@@ -141,6 +149,7 @@ def _interface(call: Call, made: Document, before: Document) -> None:
     known = {part["name"]: part for part in (before.get("properties") or {}).get("ipConfigurations") or []}
     for part in made["properties"]["ipConfigurations"]:
         given = part["properties"]
+        _as_azure_writes(given, "publicIPAddress", "privateIPAddress", "privateIPAllocationMethod")
         subnet = _require_reference(call, made["id"], given.get("subnet") or {})
         _require_reference(call, made["id"], given.get("publicIPAddress"))
         given.setdefault("privateIPAllocationMethod", "Dynamic")

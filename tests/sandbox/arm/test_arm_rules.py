@@ -78,8 +78,8 @@ def test_versions_subscriptions_groups(azure: Azure) -> None:
     head = azure.arm("HEAD", f"/SUBSCRIPTIONS/{SUBSCRIPTION.upper()}/RESOURCEGROUPS/RG?api-version=2025-04-01")
     assert (head.status_code, head.content) == (204, b"")
     assert error_of(azure.arm("POST", f"{GROUP}?api-version=2025-04-01"))[1] == "MethodNotAllowed"
-    network = f"{GROUP}/providers/Microsoft.Network/virtualNetworks/v?api-version=2026-03-01"
-    assert error_of(azure.arm("PUT", network, {}))[:2] == (501, "NotInSandbox")
+    balancer = f"{GROUP}/providers/Microsoft.Network/loadBalancers/v?api-version=2026-03-01"
+    assert error_of(azure.arm("PUT", balancer, {}))[:2] == (501, "NotInSandbox")
     assert error_of(azure.arm("PUT", f"{GROUP}?api-version=2025-04-01", {}))[1] == "LocationRequired"
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from skrkit.sandbox.arm.templates.arguments import member
 from skrkit.sandbox.arm.templates.carrying import Caller, nested, request_body
 from skrkit.sandbox.arm.templates.parameters import MASK
 from skrkit.sandbox.arm.templates.planning import Planned, is_nested
@@ -95,12 +96,12 @@ def differences(before: dict[str, Any], after: dict[str, Any], path: str = "") -
     found: list[dict[str, Any]] = []
     for name, wanted in after.items():
         here = f"{path}.{name}" if path else name
-        there = before.get(name)
+        named, there = member(before, name)
         if wanted == MASK:
             continue
         if isinstance(wanted, dict) and isinstance(there, dict):
             found += differences(there, wanted, here)
-        elif name not in before or there is None:
+        elif not named or there is None:
             if wanted not in (None, {}, []):
                 found.append({"path": here, "propertyChangeType": "Create", "after": wanted})
         elif isinstance(wanted, list) and isinstance(there, list):
@@ -128,6 +129,8 @@ def _array_difference(before: list[Any], after: list[Any], path: str) -> list[di
 
 
 def _equal(name: str, before: Any, after: Any) -> bool:
+    if isinstance(before, bool) and isinstance(after, str):  # providers take the text of a boolean for it
+        return after.lower() == str(before).lower()
     if name in _CASELESS and isinstance(before, str) and isinstance(after, str):
         left, right = before.lower(), after.lower()
         return left == right or (name == "location" and left.replace(" ", "") == right.replace(" ", ""))

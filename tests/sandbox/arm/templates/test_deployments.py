@@ -461,3 +461,49 @@ def test_user_defined_functions_see_their_arguments_alone(deployer: Deployer) ->
         outputs={"o": {"type": "string", "value": "[own.named('ABC')]"}},
     )
     assert deployer.outputs(body) == {"o": "kv-abc"}
+
+
+def test_texts_for_booleans_and_names_in_another_case_are_taken_as_published_templates_have_them(
+    deployer: Deployer,
+) -> None:
+    net = {"type": "Microsoft.Network/virtualNetworks", "apiVersion": API, "name": "[variables('net')]",
+           "location": "[resourceGroup().location]",
+           "properties": {"addressSpace": {"addressPrefixes": ["10.1.16.0/24"]},
+                          "subnets": [{"name": "s", "properties": {"addressPrefix": "10.1.16.0/24"}}]}}  # fmt: skip
+    address = {"type": ADDRESS, "apiVersion": API, "name": "ip", "location": "westeurope", "sku": {"name": "Basic"},
+               "properties": {"publicIpAllocationMethod": "Dynamic"}}  # fmt: skip
+    part = {"subnet": {"id": "[concat(variables('netId'), '/subnets/s')]"},
+            "publicIpAddress": {"id": "[resourceId('Microsoft.Network/publicIpAddresses', 'ip')]"}}  # fmt: skip
+    nic = {"type": "Microsoft.Network/networkInterfaces", "apiVersion": API, "name": "nic", "location": "westeurope",
+           "dependsOn": ["[concat('Microsoft.Network/virtualNetworks/', variables('NET'))]",
+                         "Microsoft.Network/publicIpAddresses/ip"],
+           "properties": {"ipConfigurations": [{"name": "n", "properties": part}]}}  # fmt: skip
+    machine = {
+        "type": "Microsoft.Compute/virtualMachines", "apiVersion": "2021-07-01", "name": "vm", "location": "westeurope",
+        "dependsOn": ["Microsoft.Network/networkInterfaces/nic"],
+        "properties": {
+            "hardwareProfile": {"vmSize": "Standard_DC2as_v5"},
+            "securityProfile": {"securityType": "ConfidentialVM",
+                                "uefiSettings": {"secureBootEnabled": "true", "vTpmEnabled": "true"}},
+            "storageProfile": {"osDisk": {"createOption": "fromImage", "managedDisk": {
+                "securityProfile": {"securityEncryptionType": "DiskWithVMGuestState"}}}},
+            "osProfile": {"adminPassword": "[parameters('word')]", "linuxConfiguration": "[json('null')]"},
+            "networkProfile": {"networkInterfaces": [{"id": "[variables('nicId')]"}]},
+        },
+    }  # fmt: skip
+    body = template(
+        machine, nic, net, address,
+        parameters={"word": {"type": "securestring"}},
+        variables={"net": "net", "nicId": "[resourceId('Microsoft.Network/networkInterfaces', 'nic')]",
+                   "netId": "[resourceId(resourceGroup().name, 'Microsoft.Network/virtualNetworks', 'net')]"},
+    )  # fmt: skip
+    assert deployer.deploy(body, word="secret")["provisioningState"] == "Succeeded"
+    assert deployer.order()[-2:] == ["nic", "vm"]
+    shown = deployer.read("Microsoft.Compute/virtualMachines", "vm")["properties"]
+    assert shown["securityProfile"]["uefiSettings"] == {"secureBootEnabled": True, "vTpmEnabled": True}
+    assert "secret" not in json.dumps(shown)
+    inside = deployer.read("Microsoft.Network/networkInterfaces", "nic")["properties"]["ipConfigurations"][0]
+    assert inside["properties"]["publicIPAddress"]["id"].lower().endswith("/publicipaddresses/ip")
+    assert deployer.read(ADDRESS, "ip")["properties"]["publicIPAllocationMethod"] == "Dynamic"
+    kinds = {name: change["changeType"] for name, change in deployer.what_if(body, word="secret").items()}
+    assert kinds == {"vm": "NoChange", "nic": "NoChange", "net": "NoChange", "ip": "NoChange"}

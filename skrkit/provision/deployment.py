@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from skrkit.errors import ServiceError, UsageError
 from skrkit.provision.stage import Stage
+from skrkit.provision.tags import DEPLOY
 from skrkit.services.azure_errors import azure_call
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ def deploy(cloud: Cloud, order: Order, *, progress: Progress = lambda _made: Non
     group = order.stage.resource_group
     if not group_exists(cloud, order):
         with azure_call("resource group"), arm.resource_groups(cloud) as groups:
-            groups.resource_groups.create_or_update(group, ResourceGroup(location=order.stage.location))
+            groups.resource_groups.create_or_update(group, ResourceGroup(location=order.stage.location, tags=DEPLOY))
     with azure_call(f"deployment {order.name}"), arm.deployments(cloud) as client:
         poller = client.deployments.begin_create_or_update(group, order.name, Deployment(_body(order)))
         made = _watched(client, order, poller, progress)

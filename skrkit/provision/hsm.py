@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from skrkit.artefact import Collector, Show
 from skrkit.errors import UsageError
+from skrkit.provision.tags import WALKTHROUGH
 from skrkit.services.azure_errors import azure_call
 from skrkit.services.hsm import (
     CRYPTO_USER_ROLE,
@@ -144,6 +145,7 @@ def hsm_body(cloud: Cloud, stage: Stage) -> dict[str, Any]:
     """Return the body of a Managed HSM whose first administrator is the operator."""
     return {
         "location": stage.location,
+        "tags": WALKTHROUGH,
         "sku": {"family": "B", "name": "Standard_B1"},
         "properties": {"tenantId": cloud.tenant, "initialAdminObjectIds": [cloud.operator]},
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from skrkit.artefact import Artefact, Collector, Show
 from skrkit.cloud import IdentityChoice
 from skrkit.errors import ServiceError, UsageError
+from skrkit.provision.tags import WALKTHROUGH
 from skrkit.services.azure_errors import azure_call
 from skrkit.services.identities import VmIdentity, default_of, identities_of
 
@@ -124,7 +125,7 @@ def _user_identity(cloud: Cloud, identity_id: str, location: str) -> tuple[dict[
         try:
             found, new = client.resources.get_by_id(identity_id, api_version=USER_ASSIGNED_API), False
         except ResourceNotFoundError:
-            body = GenericResource(location=location)
+            body = GenericResource(location=location, tags=WALKTHROUGH)
             making = client.resources.begin_create_or_update_by_id(identity_id, body, api_version=USER_ASSIGNED_API)
             found, new = making.result(), True
     return found.as_dict().get("properties") or {}, new

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from skrkit.artefact import Artefact, Collector, Show
 from skrkit.errors import UsageError
+from skrkit.provision.tags import WALKTHROUGH
 from skrkit.services.azure_errors import azure_call
 
 if TYPE_CHECKING:
@@ -82,13 +83,15 @@ def _created(keys: Any, name: str, policy: ReleasePolicy, key_type: KeyType) -> 
     key: KeyVaultKey
     if key_type == "oct-HSM":
         key = keys.create_oct_key(
-            name, size=256, hardware_protected=True, exportable=True, release_policy=release_policy
+            name, size=256, hardware_protected=True, exportable=True, release_policy=release_policy, tags=WALKTHROUGH
         )
     elif key_type == "EC-HSM":
-        key = keys.create_ec_key(name, hardware_protected=True, exportable=True, release_policy=release_policy)
+        key = keys.create_ec_key(
+            name, hardware_protected=True, exportable=True, release_policy=release_policy, tags=WALKTHROUGH
+        )
     else:
         key = keys.create_rsa_key(
-            name, size=2048, hardware_protected=True, exportable=True, release_policy=release_policy
+            name, size=2048, hardware_protected=True, exportable=True, release_policy=release_policy, tags=WALKTHROUGH
         )
     return key
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from skrkit.errors import UsageError
+from skrkit.provision.tags import WALKTHROUGH
 from skrkit.services.azure_errors import azure_call
 from skrkit.services.maa import provider_url
 
@@ -178,7 +179,9 @@ def set_stage(cloud: Cloud, stage: Stage) -> None:
     from skrkit.services import arm
 
     with azure_call("resource group"), arm.resource_groups(cloud) as groups:
-        groups.resource_groups.create_or_update(stage.resource_group, ResourceGroup(location=stage.location))
+        if not groups.resource_groups.check_existence(stage.resource_group):
+            group = ResourceGroup(location=stage.location, tags=WALKTHROUGH)
+            groups.resource_groups.create_or_update(stage.resource_group, group)
     if stage.hsm:
         from skrkit.provision.hsm import set_hsm
 
@@ -222,6 +225,7 @@ def vault_body(cloud: Cloud, stage: Stage) -> dict[str, Any]:
     }
     return {
         "location": stage.location,
+        "tags": WALKTHROUGH,
         "properties": {
             "tenantId": cloud.tenant,
             "sku": {"family": "A", "name": "premium"},
@@ -236,6 +240,7 @@ def confidential_vm_body(cloud: Cloud, stage: Stage) -> dict[str, Any]:
     network = f"/subscriptions/{cloud.subscription}/resourceGroups/{stage.resource_group}/providers/Microsoft.Network"
     return {
         "location": stage.location,
+        "tags": WALKTHROUGH,
         "properties": {
             "hardwareProfile": {"vmSize": "Standard_DC2as_v5"},
             "securityProfile": {

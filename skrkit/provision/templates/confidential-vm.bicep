@@ -40,6 +40,9 @@ param userAssignedIdentityId string = ''
 resource vm 'Microsoft.Compute/virtualMachines@2024-07-01' = {
   name: vmName
   location: location
+  tags: {
+    skrkit: 'deploy'
+  }
   identity: empty(userAssignedIdentityId) ? {
     type: 'SystemAssigned'
   } : {

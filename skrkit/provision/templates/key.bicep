@@ -48,6 +48,9 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' existing = {
 resource key 'Microsoft.KeyVault/vaults/keys@2023-07-01' = {
   parent: vault
   name: keyName
+  tags: {
+    skrkit: 'deploy'
+  }
   properties: {
     kty: 'RSA-HSM'
     keySize: keySize

@@ -21,6 +21,9 @@ param sshSource string = ''
 resource securityGroup 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
   name: '${vmName}-nsg'
   location: location
+  tags: {
+    skrkit: 'deploy'
+  }
   properties: {
     securityRules: empty(sshSource) ? [] : [
       {
@@ -43,6 +46,9 @@ resource securityGroup 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
 resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
   name: '${vmName}-vnet'
   location: location
+  tags: {
+    skrkit: 'deploy'
+  }
   properties: {
     addressSpace: {
       addressPrefixes: [
@@ -66,6 +72,9 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
 resource address 'Microsoft.Network/publicIPAddresses@2024-05-01' = if (publicIp) {
   name: '${vmName}-ip'
   location: location
+  tags: {
+    skrkit: 'deploy'
+  }
   sku: {
     name: 'Standard'
   }
@@ -77,6 +86,9 @@ resource address 'Microsoft.Network/publicIPAddresses@2024-05-01' = if (publicIp
 resource interface 'Microsoft.Network/networkInterfaces@2024-05-01' = {
   name: '${vmName}-nic'
   location: location
+  tags: {
+    skrkit: 'deploy'
+  }
   properties: {
     enableAcceleratedNetworking: false
     ipConfigurations: [

@@ -39,6 +39,9 @@ param enablePurgeProtection bool = false
 resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
   name: vaultName
   location: location
+  tags: {
+    skrkit: 'deploy'
+  }
   properties: {
     tenantId: subscription().tenantId
     sku: {

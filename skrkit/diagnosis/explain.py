@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from skrkit.diagnosis.case import Case
 from skrkit.diagnosis.finding import Explanation, Finding
 from skrkit.diagnosis.reading import Reading
-from skrkit.diagnosis.refusal import Refusal, refusal_of
+from skrkit.diagnosis.refusal import KEY_READ, Refusal, refusal_of
 
 if TYPE_CHECKING:
     from skrkit.policy.repair import Repair
@@ -118,11 +118,12 @@ def _unknown(reading: Reading, findings: list[Finding]) -> Iterator[str]:
     case, legs = reading.case, {finding.cause.leg.value for finding in findings}
     if not case.exchanges and not case.error:
         yield "What was refused: the answer of the service, with status and body (--response)."
+    unread = "; to read the key was refused: skrkit explain access.get-missing" if KEY_READ in case.machine else ""
     wanted = (
         ({"token", "policy"}, not case.token and not case.claims, "The attestation token that was sent (--token)."),
         ({"token"}, case.at is None, "When it happened (--at)."),
         ({"token"}, not case.jwks, "The keys that the provider publishes at /certs (--jwks)."),
-        ({"policy"}, not case.policy, "The key's release policy (--policy)."),
+        ({"policy"}, not case.policy, f"The key's release policy (--policy){unread}."),
         ({"key"}, not case.key, "The key as the vault shows it: az keyvault key show (--key)."),
         ({"access"}, not case.vault, "The vault as Resource Manager shows it: az keyvault show (--vault)."),
         ({"identity"}, not case.vm, "The VM as Resource Manager shows it: az vm show (--vm)."),

@@ -487,3 +487,12 @@ def test_an_error_of_skrkit_alone_is_enough() -> None:
     assert explanation.findings[0].cause.id == "key.disabled"
     assert explanation.refusal.startswith("HTTP 403 Forbidden/KeyDisabled: ")
     assert "--name payroll" in explanation.findings[0].command
+
+
+def test_a_key_that_could_not_be_read_is_said_to_be_why_its_policy_is_not_known() -> None:
+    message = "Target environment attestation does not meet key release policy requirements."
+    unread: dict[str, Json] = {"what": "key k", "found": "HTTP 403 Forbidden/AccessDenied: no keys get permission"}
+    (wanted,) = (text for text in explain(case_of(403, message, machine={KEY_READ: unread})).unknown if "polic" in text)
+    assert wanted.endswith("to read the key was refused: skrkit explain access.get-missing.")
+    (plain,) = (text for text in explain(case_of(403, message)).unknown if "polic" in text)
+    assert plain == "The key's release policy (--policy)."

@@ -171,7 +171,10 @@ async def released(call: Caller, count: int) -> None:
 
 @pytest.mark.figure("release-rate")
 def test_releases(azure: Azure, figures: Figures) -> None:
-    """A release on the server's side beside its cryptography, called from one thread: no HTTP, no checks, no JSON."""
+    """A release on the server's side beside its cryptography, called from one thread: no HTTP, no checks, no JSON.
+
+    `cryptography` holds the interpreter while it signs, so that more threads or processors bring neither side more.
+    """
     _, stored = azure.world.store.list("vault-key", "premium/skr/")[0]
     vault = find_vault(azure.world, "premium")
     assert vault is not None

@@ -60,7 +60,10 @@ class Caller:
         self.scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "https",
             "path": path, "raw_path": path.encode(), "query_string": b"api-version=7.6", "root_path": "",
-            "headers": [(b"host", b"premium.vault.azure.net"), (b"authorization", f"Bearer {bearer}".encode())],
+            "headers": [
+                (b"host", b"premium.vault.azure.net"), (b"content-type", b"application/json"),
+                (b"authorization", f"Bearer {bearer}".encode()),
+            ],
             "client": ("127.0.0.1", 1), "server": ("premium.vault.azure.net", 443),
         }  # fmt: skip
 
@@ -116,7 +119,7 @@ def test_release(azure: Azure, benchmark: BenchmarkFixture) -> None:
 
 @pytest.mark.benchmark(group="vault release")
 def test_bare_release(azure: Azure, benchmark: BenchmarkFixture) -> None:
-    """One RSA verification, key loading, OAEP, AES-KWP, one RSA signature: nothing else. The bearer is known by then."""
+    """One RSA verification, key loading, OAEP, AES-KWP, one RSA signature: nothing else. The bearer is known."""
     _, stored = azure.world.store.list("vault-key", "premium/skr/")[0]
     pem = stored["pem"].encode()
     attestation = signing_key(azure.world, PROVIDER).key

@@ -8,6 +8,7 @@ import pytest
 
 from skrkit.diagnosis.case import Case, Exchange
 from skrkit.diagnosis.explain import explain
+from skrkit.diagnosis.refusal import KEY_READ
 from skrkit.wire import Json
 
 VAULT = "https://contoso.vault.azure.net"

@@ -132,9 +132,11 @@ def described(
     last = exchanges[-1].to_json()
     made.add(
         "key-request",
-        "The request to the vault, and its answer",
+        f"The request to the {'Managed HSM' if in_hsm else 'vault'}, and its answer",
         last,
-        proves="The vault made the key in its HSM and says only its public half.",
+        proves="The Managed HSM made the key and says only its public half."
+        if in_hsm
+        else "The vault made the key in its HSM and says only its public half.",
         next="The version in `kid`: a policy belongs to the key's name, a release to a version.",
     )
     made.add(

@@ -128,13 +128,9 @@ def _bring_back(world: World, before: dict[str, Any]) -> Undone:
 
 
 def _delete(world: World) -> dict[str, Any]:
-    deleted = []
+    deleted, holders = [], resources.holders(world)
     for keys, named in _found(world):
-        days = next(
-            int(vault["properties"]["softDeleteRetentionInDays"])
-            for vault in resources.vaults(world)
-            if str(vault["name"]).lower() == keys.vault
-        )
+        days = int(holders[keys.vault]["properties"]["softDeleteRetentionInDays"])
         keys.delete(named, now=world.now(), days=days)
         deleted.append(_place(keys, named["name"]))
     return {"keys": deleted}

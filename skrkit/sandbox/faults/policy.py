@@ -26,10 +26,12 @@ def _spoil(mistake: Mistake) -> Callable[[World], dict[str, Any]]:
     """Return an `apply` that makes the mistake in every release policy where it can be made."""
 
     def apply(world: World) -> dict[str, Any]:
+        from skrkit.sandbox.hsm.resource import is_hsm
+
         changed = []
         for keys, named in resources.releasable(world):
             kept = named["release_policy"]
-            data = _mistaken(kept["data"], mistake)
+            data = _mistaken(kept["data"], mistake, in_hsm=is_hsm(keys.vault))
             if data == kept["data"]:
                 continue
             changed.append({"vault": keys.vault, "name": named["name"], "before": kept["data"], "made": data})
@@ -40,13 +42,13 @@ def _spoil(mistake: Mistake) -> Callable[[World], dict[str, Any]]:
     return apply
 
 
-def _mistaken(data: str, mistake: Mistake) -> str:
-    """Return a policy's `data` with the mistake in it, rewritten as a vault rewrites what it is given."""
+def _mistaken(data: str, mistake: Mistake, *, in_hsm: bool) -> str:
+    """Return a policy's `data` with the mistake in it, rewritten as a vault or a Managed HSM rewrites what it gets."""
     from skrkit.sandbox.vault.release_policy import stored_policy
 
     policy: Policy = json.loads(b64url_bytes(data, what="release policy data", where="/release_policy/data"))
     mistake(policy)
-    spoilt: str = stored_policy({"data": b64url(json.dumps(policy).encode())})["data"]
+    spoilt: str = stored_policy({"data": b64url(json.dumps(policy).encode())}, in_hsm=in_hsm)["data"]
     return spoilt
 
 

@@ -47,19 +47,27 @@ def write(world: World, resource: Document) -> None:
     world.store.put(ARM_KIND, str(resource["id"]).lower(), resource)
 
 
+def holders(world: World) -> dict[str, Document]:
+    """Return what holds keys, every vault and every Managed HSM, by the space that its keys are kept under."""
+    from skrkit.sandbox.hsm.resource import HSM_TYPE, key_space
+
+    found = {str(vault["name"]).lower(): vault for vault in vaults(world)}
+    return found | {key_space(str(hsm["name"])): hsm for hsm in _resources(world, HSM_TYPE)}
+
+
 def keys_of(world: World, vault: str) -> Keys:
-    """Return the keys of a vault, by its name."""
+    """Return the keys of a vault or Managed HSM, by their space."""
     from skrkit.sandbox.vault.documents import Keys
 
     return Keys(store=world.store, vault=vault.lower())
 
 
 def releasable(world: World) -> Iterator[tuple[Keys, Document]]:
-    """Return every key that has a release policy: its vault's keys, and its name's document."""
+    """Return every key that has a release policy: its vault's or Managed HSM's keys, and its name's document."""
     from skrkit.sandbox.vault.documents import PAGE
 
-    for vault in vaults(world):
-        keys, after = keys_of(world, str(vault["name"])), ""
+    for space in holders(world):
+        keys, after = keys_of(world, space), ""
         while page := keys.names(after, PAGE):
             yield from ((keys, named) for named in page if named["release_policy"] is not None)
             after = page[-1]["name"]

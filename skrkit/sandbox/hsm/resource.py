@@ -16,11 +16,17 @@ HSM_TYPE = "Microsoft.KeyVault/managedHSMs"
 HSM_NAME_KIND = "hsm-name"  # name in lower case -> {"id": resource id}
 DOMAIN_KIND = "hsm-domain"  # name in lower case -> {"key"}: the security domain's key, from activation on
 SUFFIX = ".managedhsm.azure.net"
+_SPACE = "hsm:"  # no name of a vault has a colon
 
 
 def key_space(name: str) -> str:
     """Return what the keys of the Managed HSM of that name are kept under."""
-    return f"hsm:{name.lower()}"
+    return f"{_SPACE}{name.lower()}"
+
+
+def is_hsm(space: str) -> bool:
+    """Return whether keys are kept under this in a Managed HSM, and not in a vault."""
+    return space.startswith(_SPACE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skrkit.cli.azure_cloud import add_azure_cloud, azure_of
 from skrkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         names.add_argument(f"--{option.replace('_', '-')}", metavar="NAME")
     names.add_argument("--subscription", metavar="ID", help="default: AZURE_SUBSCRIPTION_ID")
     names.add_argument("--tenant", metavar="ID", help="default: AZURE_TENANT_ID")
+    add_azure_cloud(names)
     names.add_argument("--operator-object-id", metavar="ID", help="who prepares the keys (default: who deploys)")
     machine = parser.add_argument_group("the VM")
     machine.add_argument("--vm-size", metavar="SIZE", help="a size with SEV-SNP (default: Standard_DC2as_v5)")
@@ -100,7 +102,7 @@ def _cloud(arguments: argparse.Namespace) -> Cloud:
             found=f"no {', '.join(missing)}",
             fix="Name them all: a vault's name is unique in all of Azure, the provider is that of the region.",
         )
-    return Cloud.azure(tenant=arguments.tenant or "", subscription=arguments.subscription or "")
+    return azure_of(arguments)
 
 
 def _order(arguments: argparse.Namespace, cloud: Cloud) -> Order:
@@ -119,10 +121,7 @@ def _order(arguments: argparse.Namespace, cloud: Cloud) -> Order:
 def _stage(arguments: argparse.Namespace) -> Stage:
     from skrkit.provision.stage import Stage
 
-    given = {option: getattr(arguments, option) for option in _STAGE_OPTIONS if getattr(arguments, option)}
-    if "key" in given:
-        given |= {"ec_key": f"{given['key']}-ec", "platform_key": f"{given['key']}-platform"}
-    return Stage(**given)
+    return Stage(**{option: getattr(arguments, option) for option in _STAGE_OPTIONS if getattr(arguments, option)})
 
 
 def _public_key(path: Path) -> str:
@@ -230,4 +229,7 @@ def _next(arguments: argparse.Namespace, deployed: Deployed) -> str:
         value = getattr(deployed.stage, option)
         if arguments.cloud == "azure" or value != getattr(own, option):
             words += [f"--{option.replace('_', '-')}", value]
+    for option in ("subscription", "tenant", "azure_cloud"):
+        if arguments.cloud == "azure" and getattr(arguments, option):
+            words += [f"--{option.replace('_', '-')}", getattr(arguments, option)]
     return shlex.join(words)

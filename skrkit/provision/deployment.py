@@ -310,13 +310,10 @@ def _failure(order: Order, code: str, message: str, where: str) -> ServiceError:
 
 def _stage_of(stage: Stage, outputs: dict[str, Json]) -> Stage:
     """Return the stage with the names that the deployment itself gives back."""
-    key = str(outputs.get("keyName") or stage.key)
     return replace(
         stage,
         vm=str(outputs.get("vmName") or stage.vm),
         vault=str(outputs.get("vaultName") or stage.vault),
-        key=key,
-        ec_key=f"{key}-ec",
-        platform_key=f"{key}-platform",
+        key=str(outputs.get("keyName") or stage.key),
         attestation=str(outputs.get("attestationUri") or stage.attestation),
     )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from skrkit.cli import deploy, walkthrough
+from skrkit.provision.deployment import NOBODYS_KEY, Deployed, Order
+from skrkit.provision.stage import Stage
 from skrkit.sandbox import process
 from tests.sandbox.running import skrkit
 
@@ -86,3 +91,19 @@ def test_in_azure_nothing_is_done_without_yes(home: Path, tmp_path: Path) -> Non
     assert refused.returncode == 2
     assert "found: a private key" in refused.stderr
     assert "secret" not in refused.stderr
+
+
+def test_the_next_command_of_azure_is_one_that_the_walkthrough_reads_as_meant() -> None:
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers()
+    deploy.add_parser(commands)
+    walkthrough.add_parser(commands)
+    stage = Stage(vm="m", vault="my-vault", resource_group="my group", key="k")
+    done = Deployed(order=Order(stage=stage, operator="me", admin_public_key=NOBODYS_KEY), stage=stage)
+    given = ["deploy", "--cloud", "azure", "--subscription", "s", "--azure-cloud", "AzureUSGovernment"]
+    words = shlex.split(deploy._next(parser.parse_args(given), done))
+    read = parser.parse_args(words[1:])
+    found = walkthrough._stage(read)
+    for name in ("vm", "vault", "resource_group", "key", "location", "attestation"):
+        assert getattr(found, name) == getattr(stage, name)
+    assert (read.cloud, read.subscription, read.azure_cloud) == ("azure", "s", "AzureUSGovernment")

@@ -36,8 +36,10 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "SKRKIT_HOME": str(home), **more}
 
 
-def skrkit(home: Path, *arguments: str, stdin: str | None = None, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line and return how it ended."""
+def skrkit(
+    home: Path, *arguments: str, stdin: str | None = None, seconds: float = 60, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line and return how it ended; it must within `seconds`. `more` are variables for it."""
     return subprocess.run(
         [sys.executable, "-m", "skrkit", *arguments],
         env=environment(home, **more),
@@ -45,7 +47,7 @@ def skrkit(home: Path, *arguments: str, stdin: str | None = None, **more: str) -
         stdin=subprocess.DEVNULL if stdin is None else None,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=seconds,
         check=False,
     )
 

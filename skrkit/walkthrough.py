@@ -63,6 +63,7 @@ class Walk:
 
         Raises what a step raises: the six errors, each naming its request or its check.
         """
+        self.cloud.endpoints.check_attestation(self.stage.attestation)
         if self.cloud.world == "sandbox":
             with self.doing("Setting the stage: resource group, vault, confidential VM"):
                 set_stage(self.stagehand or self.cloud, self.stage)

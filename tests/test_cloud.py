@@ -239,7 +239,7 @@ class Asked:
 def test_a_tenant_that_was_named_is_the_one_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("azure.identity.DefaultAzureCredential", Asked)
     credential: Any = Cloud.azure(tenant="mine").credential()
-    assert Asked.made == {"additionally_allowed_tenants": ["mine"]}
+    assert Asked.made == {"additionally_allowed_tenants": ["mine"], "authority": "login.microsoftonline.com"}
     credential.get_token("s")
     credential.get_token("s", tenant_id="challenge", claims="c")
     credential.get_token_info("s")

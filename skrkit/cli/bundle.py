@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skrkit.cli.azure_cloud import add_azure_cloud, azure_of
 from skrkit.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 def _add_create(create: argparse.ArgumentParser) -> None:
     create.add_argument("-o", "--output", metavar="FILE", type=Path, help="default: skrkit-bundle-<time>.zip")
     create.add_argument("--cloud", choices=("sandbox", "azure"), default="sandbox", help="the world (default: sandbox)")
+    add_azure_cloud(create)
     create.add_argument("--from-case", metavar="CASE", help="a case that was saved, instead of a live one")
     create.add_argument("--no-release", action="store_true", help="attest only; do not ask the vault for the key")
     create.add_argument("--with-identifiers", action="store_true", help="keep names, ids and addresses as they are")
@@ -110,10 +112,7 @@ def _live_case(arguments: argparse.Namespace) -> tuple[Case, dict[str, Json]]:
     if "user_identity" in given:
         given["identity"] = "user"
     stage = Stage(**given)
-    if arguments.cloud == "azure":
-        cloud = Cloud.azure(tenant=arguments.tenant or "", subscription=arguments.subscription or "")
-    else:
-        cloud = Cloud.sandbox()
+    cloud = azure_of(arguments) if arguments.cloud == "azure" else Cloud.sandbox()
     print("Gathering the case: one walk through attestation and release …", file=sys.stderr)
     case = gather_case(cloud, stage, release=not arguments.no_release)
     print("Asking the doctor …", file=sys.stderr)

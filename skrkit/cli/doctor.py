@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from skrkit.cli.azure_cloud import add_azure_cloud, azure_of
+
 if TYPE_CHECKING:
     import argparse
 
@@ -35,6 +37,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     side.add_argument("--inside", action="store_true", help="this machine is to be a confidential VM")
     side.add_argument("--outside", action="store_true", help="look from outside, as who prepares the keys")
     parser.add_argument("--cloud", choices=("sandbox", "azure"), help="the world (default: found out)")
+    add_azure_cloud(parser)
     parser.add_argument("--release", action="store_true", help="make a real release too; the key is not kept")
     parser.add_argument("--policy", metavar="F", help="the key's release policy, where the key itself is not readable")
     parser.add_argument("--partial", action="store_true", help="exit 0 if nothing failed but checks were not made")
@@ -83,7 +86,6 @@ def _quieten() -> None:
 def _visit(arguments: argparse.Namespace) -> Visit:
     import os
 
-    from skrkit.cloud import Cloud
     from skrkit.doctor.host import host_of
     from skrkit.doctor.place import Side, in_azure, in_sandbox
 
@@ -97,7 +99,7 @@ def _visit(arguments: argparse.Namespace) -> Visit:
 
         named = replace(names, vm=names.vm or vm)
         return in_sandbox(named, "inside", host)
-    cloud = Cloud.azure(tenant=arguments.tenant or "", subscription=arguments.subscription or "")
+    cloud = azure_of(arguments)
     calm = arguments.cloud is None and not side
     return in_azure(cloud, names, side, host, calm=calm)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from skrkit.cli.azure_cloud import add_azure_cloud
+
 if TYPE_CHECKING:
     import argparse
 
@@ -47,6 +49,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     live = parser.add_argument_group("live", "Walk step 4 once, and explain what fails.")
     live.add_argument("--live", action="store_true", help="gather the case now: it is a real release")
     live.add_argument("--cloud", choices=("sandbox", "azure"), default="sandbox", help="the world (default: sandbox)")
+    add_azure_cloud(live)
     live.add_argument("--resource-group", metavar="NAME")
     live.add_argument("--attestation", metavar="URL", help="the provider to attest at")
     live.add_argument("--user-identity", metavar="NAME", help="the VM's identity to act as, where it has several")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from skrkit.cli.azure_cloud import azure_of
 from skrkit.cli.reading import read_input
 from skrkit.errors import ParseError, UsageError
 
@@ -150,7 +151,7 @@ def live_case(arguments: argparse.Namespace) -> Case:
                 fix="Name them: skrkit explain --live --cloud azure --resource-group … --vm … --vault … --key … "
                 "--attestation …",
             )
-        cloud = Cloud.azure(tenant=arguments.tenant or "", subscription=arguments.subscription or "")
+        cloud = azure_of(arguments)
     else:
         cloud = Cloud.sandbox()
     return gather_case(cloud, Stage(**given))

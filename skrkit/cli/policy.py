@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from skrkit.cli.azure_cloud import add_azure_cloud
+
 if TYPE_CHECKING:
     import argparse
 
@@ -27,6 +29,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         return made
 
     lint = action("lint", "say what is wrong with a policy, or odd", "Exit code 5 for errors, 0 for the rest.")
+    add_azure_cloud(lint)
     _judging(action("eval", "hold a policy against a token", "Exit code 0 if it holds, 5 if it does not."))
     explain = action("explain", "say what a policy asks; with a token, why it does not hold and what would mend it")
     suggest = action("suggest", "derive policies from a token, at three strengths, each clause with what it costs")

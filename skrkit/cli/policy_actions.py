@@ -22,10 +22,12 @@ NO = PolicyError.exit_code  # a policy that says no, or has errors: the code of 
 def lint(arguments: argparse.Namespace) -> int:
     """Return 5 when a finding must be mended, else 0."""
     from skrkit.cli.reading import read_input
+    from skrkit.endpoints import chosen_endpoints
     from skrkit.policy.lint import has_errors, lint_bytes
     from skrkit.render.policy import view_of_findings
 
-    findings = lint_bytes(read_input(arguments.policy))
+    zone = f".{chosen_endpoints(arguments.azure_cloud or '').attest_suffix}"
+    findings = lint_bytes(read_input(arguments.policy), zone=zone)
     document: dict[str, Json] = {
         "errors": has_errors(findings),
         "findings": [finding.to_json() for finding in findings],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from skrkit.cli.azure_cloud import add_azure_cloud, azure_of
+
 if TYPE_CHECKING:
     import argparse
 
@@ -25,6 +27,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         "not be read.",
     )
     parser.add_argument("--cloud", choices=("sandbox", "azure"), default="sandbox", help="the world (default: sandbox)")
+    add_azure_cloud(parser)
     parser.add_argument("--step", type=int, choices=(1, 2, 3, 4), help="what this step takes, alone")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     names = parser.add_argument_group("names", "In Azure these are yours; the sandbox has its own.")
@@ -64,7 +67,7 @@ def _cloud(arguments: argparse.Namespace) -> Cloud:
     if arguments.cloud == "sandbox":
         return Cloud.sandbox()
     _check_names(arguments)
-    return Cloud.azure(tenant=arguments.tenant or "", subscription=arguments.subscription or "")
+    return azure_of(arguments)
 
 
 def _check_names(arguments: argparse.Namespace) -> None:

@@ -237,7 +237,7 @@ def _lint(visit: Visit) -> Outcome:
     text = policy_text(visit.key)
     if not text:
         return skipped("The key's policy was not read.")
-    findings = lint_bytes(text)
+    findings = lint_bytes(text, zone=f".{visit.either_side.endpoints.attest_suffix}")
     counts = {severity.value: sum(f.severity is severity for f in findings) for severity in Severity}
     said = ", ".join(f"{number} {name}{'' if number == 1 else 's'}" for name, number in counts.items())
     facts: dict[str, Json] = {"findings": [finding.to_json() for finding in findings]}

@@ -14,30 +14,31 @@ from skrkit.policy.model import AuthorityClause, Condition, Group, ReleasePolicy
 from skrkit.policy.parse import MAX_POLICY_BYTES, salvage_policy
 from skrkit.policy.text import PolicyText, open_policy_text
 from skrkit.token.catalogue import explain_claim
-from skrkit.token.providers import is_maa_host
+from skrkit.token.providers import PUBLIC_SUFFIX, is_maa_host
 
 MAX_SEARCHES = 16  # similar spellings are looked for of the first so many unknown names: each takes a millisecond
 LARGE_BYTES = 30_000
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.NOTE: 2}
 
 
-def lint_policy(policy: ReleasePolicy) -> tuple[LintFinding, ...]:
+def lint_policy(policy: ReleasePolicy, *, zone: str = PUBLIC_SUFFIX) -> tuple[LintFinding, ...]:
     """Return every finding on a policy, errors first, then warnings, then notes; each in the policy's order.
 
     Claims are held against the claims catalogue, authorities against the names of Azure Attestation's providers.
-    Neither is asked: a provider that exists and a claim that a token has are for `evaluate` to say.
+    Neither is asked: a provider that exists and a claim that a token has are for `evaluate` to say. `zone` is where
+    the providers of the cloud have their names that the key is in: ".attest.azure.us".
     """
-    return _sorted(_Linter().policy(policy))
+    return _sorted(_Linter(zone).policy(policy))
 
 
-def lint_bytes(data: bytes) -> tuple[LintFinding, ...]:
+def lint_bytes(data: bytes, *, zone: str = PUBLIC_SUFFIX) -> tuple[LintFinding, ...]:
     """Return every finding on a policy as handed over: JSON, base64url, or a vault's bundle. Never raises.
 
     What breaks the grammar is found by the name of its rule ("grammar.list-empty"), each of them and not the first
     alone, and what can be read of the rest is looked at as well.
     """
     opened = open_policy_text(data)
-    return _sorted([*opened.findings, *_read(opened)])
+    return _sorted([*opened.findings, *_read(opened, zone)])
 
 
 def has_errors(findings: Iterable[LintFinding]) -> bool:
@@ -49,7 +50,7 @@ def _sorted(findings: Iterable[LintFinding]) -> tuple[LintFinding, ...]:
     return tuple(sorted(findings, key=lambda finding: _ORDER[finding.severity]))
 
 
-def _read(opened: PolicyText) -> Iterator[LintFinding]:
+def _read(opened: PolicyText, zone: str) -> Iterator[LintFinding]:
     try:
         value = json_value(opened.json, what="release policy", where='""', limit=MAX_POLICY_BYTES)
     except ParseError as error:
@@ -58,7 +59,7 @@ def _read(opened: PolicyText) -> Iterator[LintFinding]:
             yield placed(Draft("grammar.not-json", what, "Write the policy as one JSON object."), "")
         return
     found = salvage_policy(value)
-    linter = _Linter()
+    linter = _Linter(zone)
     if found.policy is not None:
         yield from linter.policy(found.policy)
         return
@@ -77,7 +78,8 @@ def _read(opened: PolicyText) -> Iterator[LintFinding]:
 class _Linter:
     """One run over one policy. A policy for every region asks the same of each: what was found once is kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, zone: str) -> None:
+        self._zone = zone
         self._paths: dict[str, tuple[Draft, str] | None] = {}
         self._conditions: dict[Condition, tuple[tuple[Draft, ...], Known]] = {}
         self._groups: dict[tuple[bool, Group], tuple[Draft, ...]] = {}
@@ -109,7 +111,7 @@ class _Linter:
 
     def authority(self, authority: str, pointer: str) -> Iterator[LintFinding]:
         search = is_maa_host(host_of(authority)) or self._may_search()
-        for draft in authority_drafts(authority, search=search):
+        for draft in authority_drafts(authority, search=search, zone=self._zone):
             yield placed(draft, pointer)
 
     def _group(self, clause: AuthorityClause, *, maa: bool) -> Iterator[Draft]:

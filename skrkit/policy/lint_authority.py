@@ -12,7 +12,7 @@ from skrkit.token.providers import (
     GOVERNMENT_PROVIDERS,
     PUBLIC_SUFFIX,
     SHARED_PROVIDERS,
-    SOVEREIGN_SUFFIXES,
+    ZONES,
     is_maa_host,
     is_microsofts,
     shared_provider_host,
@@ -29,17 +29,18 @@ def host_of(authority: str) -> str:
     return "" if found is None else found["host"].rpartition("@")[2].partition(":")[0].lower()
 
 
-def authority_drafts(authority: str, *, search: bool = True) -> Iterator[Draft]:
+def authority_drafts(authority: str, *, search: bool = True, zone: str = PUBLIC_SUFFIX) -> Iterator[Draft]:
     """Return what is odd about an authority's text, with the text to write instead where it can be told.
 
-    Without `search` no similar spelling of a foreign host is looked for: that takes as long as all the rest.
+    Without `search` no similar spelling of a foreign host is looked for: that takes as long as all the rest. `zone` is
+    that of the providers of the cloud that is worked in.
     """
     if authority.split() != [authority]:
         yield Draft("authority.blank", f"{authority!r} has white space in it", "Take the white space out.")
     found = _URL.fullmatch(authority.strip())
     if found is None:
         yield Draft("authority.scheme", f"{authority!r} is no URL", f"Write https://{authority.strip().strip('/')}")
-        yield from _host_drafts(authority.strip().partition("/")[0].lower(), search)
+        yield from _host_drafts(authority.strip().partition("/")[0].lower(), search, zone)
         return
     if found["scheme"].lower() != "https":
         what = f"{authority!r} begins with {found['scheme']}://"
@@ -48,7 +49,7 @@ def authority_drafts(authority: str, *, search: bool = True) -> Iterator[Draft]:
     host = host_of(authority)
     if found["host"] != found["host"].lower() or found["scheme"] != found["scheme"].lower():
         yield Draft("authority.case", f"{authority!r} has capital letters", f"Write {issuer_form(authority)}")
-    yield from _host_drafts(host, search)
+    yield from _host_drafts(host, search, zone)
 
 
 def _rest_drafts(authority: str, host: str, rest: str) -> Iterator[Draft]:
@@ -64,17 +65,21 @@ def _rest_drafts(authority: str, host: str, rest: str) -> Iterator[Draft]:
         yield Draft("authority.slash", f"{authority!r} ends in a slash", f"Write https://{host}, as in iss.")
 
 
-def _host_drafts(host: str, search: bool) -> Iterator[Draft]:
-    if is_microsofts(host):
-        cloud = next((name for suffix, name in SOVEREIGN_SUFFIXES.items() if host.endswith(suffix)), None)
-        if cloud is not None:
-            yield Draft("authority.sovereign", f"{host} is in {cloud}", f"Keep it for a vault in {cloud} alone.")
-    elif not is_maa_host(host):
+def _host_drafts(host: str, search: bool, zone: str) -> Iterator[Draft]:
+    if not is_maa_host(host):
         yield _foreign(host, search)
-    elif host.endswith(_TEST_RING):
+        return
+    home = next(suffix for suffix in ZONES if host.endswith(suffix))
+    if home != zone:
+        yield Draft(
+            "authority.sovereign", f"{host} is in {ZONES[home]}", f"Keep it for a vault in {ZONES[home]} alone."
+        )
+    if is_microsofts(host):
+        return
+    if host.endswith(_TEST_RING):
         yield Draft("authority.test-ring", f"{host} is a provider of the test ring", "Name the region's own provider.")
     else:
-        yield from _other_provider(host)
+        yield from _other_provider(host, home)
 
 
 def _foreign(host: str, search: bool) -> Draft:
@@ -85,17 +90,13 @@ def _foreign(host: str, search: bool) -> Draft:
     return Draft("authority.not-maa", f"{host or 'the text'} is no address of Azure Attestation", fix)
 
 
-def _other_provider(host: str) -> Iterator[Draft]:
+def _other_provider(host: str, home: str) -> Iterator[Draft]:
     """Return what there is to say of a host in Azure Attestation's zone that is not one of Microsoft's."""
-    cloud = next((suffix for suffix in SOVEREIGN_SUFFIXES if host.endswith(suffix)), None)
-    name = host.removesuffix(cloud or PUBLIC_SUFFIX)
+    name = host.removesuffix(home)
     shared = _SHARED.fullmatch(name)
-    if cloud is not None:
-        where = SOVEREIGN_SUFFIXES[cloud]
-        yield Draft("authority.sovereign", f"{host} is in {where}", f"Keep it for a vault in {where} alone.")
-    elif shared is not None:
+    if home == PUBLIC_SUFFIX and shared is not None:
         yield _wrong_region(host, shared[1], shared[2])
-    elif name.partition(".")[2] not in SHARED_PROVIDERS.values():
+    elif home == PUBLIC_SUFFIX and name.partition(".")[2] not in SHARED_PROVIDERS.values():
         what = f"{host}: {name.partition('.')[2]!r} is no region's abbreviation that skrkit knows"
         yield Draft("authority.new-region", what, "Take the attestUri of the provider itself.")
     if shared is None:

@@ -113,7 +113,9 @@ RULES: dict[str, Rule] = {
         _W, "Whoever runs that service says what the claims are, and so decides who gets the key.", GRAMMAR
     ),
     "authority.test-ring": Rule(_W, "Test providers vouch for test machines.", SHARED),
-    "authority.sovereign": Rule(_N, "It is a provider of another cloud than Azure's public one.", SHARED),
+    "authority.sovereign": Rule(
+        _N, "It is a provider of another cloud than the one at hand: Azure's public one, if no other is named.", SHARED
+    ),
     "authority.own": Rule(
         _N, "Whoever may change the attestation policy of this provider decides what its claims say.", CLAIMS
     ),

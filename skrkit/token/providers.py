@@ -78,8 +78,12 @@ _GOVERNMENT_REGIONS = {
 }
 
 PUBLIC_SUFFIX = ".attest.azure.net"
-SOVEREIGN_SUFFIXES = {".attest.azure.us": "Azure Government", ".attest.azure.cn": "Azure China"}
-"""Where providers of other clouds have their names. China's is expected, and no provider there is known (inferred)."""
+ZONES = {
+    PUBLIC_SUFFIX: "Azure's public cloud",
+    ".attest.azure.us": "Azure Government",
+    ".attest.azure.cn": "Azure China",
+}
+"""Where the providers of each cloud have their names. China's is expected; no provider there is known (inferred)."""
 
 
 def shared_provider_host(region: str) -> str | None:
@@ -103,7 +107,7 @@ def _host(abbreviation: str) -> str:
 
 def is_maa_host(host: str) -> bool:
     """Return whether a host name, lower case, is in a zone of Azure Attestation: anybody's provider, in any cloud."""
-    return host.endswith((PUBLIC_SUFFIX, *SOVEREIGN_SUFFIXES))
+    return host.endswith(tuple(ZONES))
 
 
 def is_microsofts(host: str) -> bool:

@@ -51,6 +51,7 @@ class Guide:
 
     endpoint: Endpoint
     source: attester.Attester
+    identity: str
     policy: Path
     token: Path
 
@@ -98,7 +99,12 @@ def guide(sandbox: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         issued = GuestAttestation(client=client, issuer=STAGE.attestation).attest(evidence, nonce="guide")
         assert issued.envelope is not None
         token.write_text(open_envelope(issued.envelope, lambda sealed: source.decrypt(sealed, "rsaes")))
-        yield Guide(endpoint=sandbox, source=source, policy=policy, token=token)
+        yield Guide(endpoint=sandbox, source=source, identity=identity, policy=policy, token=token)
+
+
+def release_by_cli(guide: Guide, key: str, variables: dict[str, str]) -> str:
+    """Return the signed answer that the Azure CLI inside the VM gets."""
+    return guide.run("sh", str(GUIDE / "azure_cli_inside.sh"), key, str(guide.token), vm=STAGE.vm, **variables)
 
 
 @needs_az
@@ -110,8 +116,16 @@ def test_the_azure_cli(guide: Guide, tmp_path: Path) -> None:
     key = guide.run("sh", str(GUIDE / "azure_cli.sh"), *arguments, **outside)
     assert key.startswith("https://guide-by-az.vault.azure.net/keys/by-az/")
     inside = {**outside, "AZURE_CONFIG_DIR": str(tmp_path / "inside")}
-    script = str(GUIDE / "azure_cli_inside.sh")
-    kid, _ = guide.released(guide.run("sh", script, key, str(guide.token), vm=STAGE.vm, **inside))
+    kid, _ = guide.released(release_by_cli(guide, key, inside))
+    assert kid == key
+
+    hsm, holders = "https://guide-hsm.managedhsm.azure.net", str(tmp_path)
+    made = (str(GUIDE / "azure_cli_hsm.sh"), STAGE.resource_group, "guide-hsm", str(guide.policy), holders)
+    key = guide.run("sh", *made, **outside)
+    assert key.startswith(f"{hsm}/keys/by-az/")
+    script = str(GUIDE / "azure_python_administration.py")
+    assert guide.run(sys.executable, script, hsm, "by-az", guide.identity) == "1"
+    kid, _ = guide.released(release_by_cli(guide, key, inside))
     assert kid == key
 
 

@@ -158,7 +158,7 @@ def _keys(cloud: Cloud, url: str) -> Iterator[Found]:
                 yield Found(type=KEY, name=str(key.name), resource_id=str(key.id), url=url)
         for gone in keys.list_deleted_keys():
             if is_ours(gone.properties.tags):
-                level = str(gone.properties.recovery_level or "")
+                level = gone.properties.recovery_level
                 yield Found(
                     type=KEY,
                     name=str(gone.name),
@@ -166,7 +166,7 @@ def _keys(cloud: Cloud, url: str) -> Iterator[Found]:
                     url=url,
                     deleted=True,
                     purge_date=_date(gone.scheduled_purge_date),
-                    protected="Purgeable" not in level,
+                    protected="Purgeable" not in str(getattr(level, "value", level)),
                 )
 
 

@@ -68,7 +68,7 @@ def _row(artefact: Artefact, blobs: dict[str, Json]) -> dict[str, Json]:
         row["body"] = body
     elif isinstance(body, AttestationResult):
         row |= {"kind": _RESULT, "body": _result_json(body), "bytes": _blob(body.raw, blobs)}
-    elif isinstance(body, VerifiedToken):
+    elif isinstance(body, VerifiedToken | CarriedToken):
         row |= {"kind": _TOKEN, "body": body.fields(), "bytes": _blob(body.raw, blobs)}
     elif _comes_back(body):
         row |= {"kind": body.kind, "bytes": _blob(body.raw, blobs)}

@@ -18,6 +18,7 @@ from tests.sandbox.running import ARM, IMDS, LOGIN, STAGE, Answer, group_url, op
 
 ARM_HOST = "management.azure.com"
 VAULT = f"https://{STAGE.vault}.vault.azure.net"
+HSM = "https://none.managedhsm.azure.net"
 MAA = STAGE.attestation
 GRAPH = "https://graph.microsoft.com"
 GROUPS = "2021-04-01"
@@ -186,7 +187,9 @@ PATHS = {
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("base", [f"{ARM}/subscriptions", f"{VAULT}/keys", MAA, f"{GRAPH}/v1.0", f"{LOGIN}/common"])
+@pytest.mark.parametrize(
+    "base", [f"{ARM}/subscriptions", f"{VAULT}/keys", f"{HSM}/keys", MAA, f"{GRAPH}/v1.0", f"{LOGIN}/common"]
+)
 def test_a_path_that_could_be_read_in_two_ways_is_refused(sandbox: Endpoint, base: str, path: str) -> None:
     status, code, message = refusal(send(sandbox, "GET", f"{base}/{path}?api-version=7.4"))
     assert (status, code) == (400, "BadRequest")

@@ -42,7 +42,7 @@ lab: $(VENV)/.lab ## the notebooks in JupyterLab, in the browser
 	@$(BIN)/skrkit lab
 
 test: $(VENV)/.dev ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.dev ## style, types, and who may import whom
 	$(BIN)/ruff check .

@@ -287,7 +287,7 @@ def _enter_this_machine(cloud: Cloud, vm: str) -> Cloud:
             expected="the device of an Azure confidential VM",
             found="no such device: this machine is not the VM, or has no vTPM",
             fix=f"Copy skrkit into {vm} and run the same command there, as root, with --step 4. "
-            "From here, --step 3 takes the steps before it.",
+            "From here, --remote sends step 4 there by run command, and --step 3 takes the steps before it.",
         )
     return replace(
         cloud,

@@ -8,6 +8,7 @@ from azure.identity import AzureAuthorityHosts
 from azure.mgmt.core.tools import get_arm_endpoints
 
 from skrkit.cloud import Cloud
+from skrkit.doctor.imds import other_cloud
 from skrkit.endpoints import CHINA, CLOUDS, PUBLIC, US_GOVERNMENT, Endpoints, chosen_endpoints
 from skrkit.errors import UsageError
 from skrkit.policy.lint import lint_bytes
@@ -87,6 +88,21 @@ def test_a_provider_of_another_cloud_is_refused_and_one_of_nobody_is_not_judged(
 
 def test_a_region_of_azure_government_has_its_provider() -> None:
     assert shared_provider_host("usgovtexas") == "shareduga.uga.attest.azure.us"
+
+
+@pytest.mark.parametrize(
+    ("environment", "other"),
+    [
+        ("AZUREPUBLICCLOUD", None),  # as samples of IMDS's documents have it
+        ("AzurePublicCloud", None),
+        ("AzureUSGovernmentCloud", US_GOVERNMENT),
+        ("AzureChinaCloud", CHINA),
+        ("", None),
+        ("AzureStack", None),
+    ],
+)
+def test_the_doctor_tells_a_vm_of_another_cloud(environment: str, other: Endpoints | None) -> None:
+    assert other_cloud(PUBLIC, environment) is other
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from skrkit.doctor.check import NETWORK_LIMIT_S, Check, Outcome, failed, ok, warning
+from skrkit.endpoints import CLOUDS
 
 if TYPE_CHECKING:
     from skrkit.doctor.visit import Visit
+    from skrkit.endpoints import Endpoints
     from skrkit.wire import Json
 
 IMDS_HOST = "169.254.169.254"
@@ -27,12 +29,20 @@ def _reachable(visit: Visit) -> Outcome:
     visit.instance = compute if isinstance(compute, dict) else {}
     visit.names = replace(visit.names, **_names(visit))
     facts: dict[str, Json] = {
-        name: visit.instance.get(name) for name in ("name", "resourceGroupName", "location", "vmSize", "vmId")
+        name: visit.instance.get(name)
+        for name in ("name", "resourceGroupName", "location", "vmSize", "vmId", "azEnvironment")
     }
     profile = visit.instance.get("securityProfile")
     security = str(profile.get("securityType") or "") if isinstance(profile, dict) else ""
     facts["security_type"] = security
     said = f"IMDS answers: {facts['name']}, {facts['vmSize']} in {facts['location']}, {security or 'no security type'}."
+    other = other_cloud(visit.vm_side.endpoints, str(facts["azEnvironment"] or ""))
+    if other is not None:
+        return warning(
+            f"{said} It is in {other.title}, and the addresses here are of {visit.vm_side.endpoints.title}.",
+            facts,
+            fix=f"skrkit doctor --azure-cloud {other.name}",
+        )
     proxy = proxy_in_the_way(os.environ) if visit.vm_side.world == "azure" else ""
     if proxy:
         return warning(
@@ -55,6 +65,13 @@ def _names(visit: Visit) -> dict[str, str]:
         "attestation": f"https://{host}" if host else "",
     }
     return {name: value for name, value in known.items() if value and not getattr(visit.names, name)}
+
+
+def other_cloud(endpoints: Endpoints, environment: str) -> Endpoints | None:
+    """Return the cloud that IMDS's `azEnvironment` names, in any case, if it is another one; None for no such name."""
+    named = (each for each in CLOUDS.values() if each.imds_environment.lower() == environment.lower())
+    found = next(named, None)
+    return None if found is None or found.name == endpoints.name else found
 
 
 def proxy_in_the_way(environ: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from azure.mgmt.compute.models import RunCommandInput
 
 from skrkit.artefact import Artefact
 from skrkit.attestation.result import AttestationResult
+from skrkit.cli.main import main
 from skrkit.cloud import Cloud
 from skrkit.errors import ParseError, ServiceError, SkrkitError, UsageError
 from skrkit.provision.stage import Stage
@@ -288,3 +290,21 @@ def test_step_four_imports_nothing_that_stays_at_home(cloud: Cloud, walked: list
     loaded = done.stdout.splitlines()
     assert len(loaded) > 50
     assert [name for name in loaded if any(name == each or name.startswith(f"{each}.") for each in left)] == []
+
+
+def test_the_plan_says_what_goes_into_the_vm(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["--resource-group", "g", "--vm", "m", "--vault", "my-vault", "--key", "k", "--subscription", "s"]
+    provider = ["--attestation", "https://sharedweu.weu.attest.azure.net"]
+    command = ["walkthrough", "--cloud", "azure", "--json", *names, *provider]
+    assert main([*command, "--remote"]) == 0
+    remote = json.loads(capsys.readouterr().out)["plan"]
+    assert main(command) == 0
+    inside = json.loads(capsys.readouterr().out)["plan"]
+    assert remote[:3] == inside[:3]
+    assert remote[3].startswith("Inside m, by run command, as root: put this skrkit into /var/lib/skrkit")
+    assert remote[4].startswith("Inside m, by run command, as root: write a nonce's digest to its vTPM")
+    assert "which must be this machine" in inside[3]
+    assert main([*command, "--remote", "--step", "4"]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"] == remote[3:]
+    assert main([*command, "--remote", "--step", "2"]) == 0
+    assert json.loads(capsys.readouterr().out)["plan"] == remote[:2]

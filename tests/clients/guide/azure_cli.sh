@@ -46,7 +46,10 @@ quiet az role assignment create --assignee "$identity" --role "$role" --scope "$
 [ "$(value az role assignment list --assignee "$identity" --scope "$scope/keys/by-az" --query '[].roleDefinitionName')" = "$role" ]
 quiet az role assignment delete --assignee "$identity" --role "$role" --scope "$scope/keys/by-az"
 
-# What the CLI has no command for: the extension of attestation is not in the CLI's own package
-providers="/subscriptions/$AZURE_SUBSCRIPTION_ID/providers/Microsoft.Attestation"
-quiet az rest --method get --url "$providers/defaultProviders?api-version=2021-06-01"
+# Attestation: its commands are an extension, which the CLI's own package does not bring; here are its requests
+providers="/subscriptions/$AZURE_SUBSCRIPTION_ID/resourceGroups/$group-az/providers/Microsoft.Attestation/attestationProviders"
+quiet az rest --method put --url "$providers/guidebyaz?api-version=2021-06-01" --body '{"location": "westeurope", "properties": {}}'
+uri=$(value az rest --method get --url "$providers/guidebyaz?api-version=2021-06-01" --query properties.attestUri)
+[ -n "$(value az rest --method get --url "$uri/policies/SevSnpVm?api-version=2022-08-01" \
+    --resource https://attest.azure.net --query token)" ]
 value az keyvault key show --vault-name "$vault" --name by-az --query key.kid

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -242,6 +243,8 @@ def tear_down(
 
 
 def _remove_resources(work: _Work, inventory: Inventory) -> None:
+    from azure.core.exceptions import ResourceNotFoundError
+
     from skrkit.services import arm
 
     with arm.resource_groups(work.cloud) as client:
@@ -253,7 +256,8 @@ def _remove_resources(work: _Work, inventory: Inventory) -> None:
                     Remaining(found=found, why=why, fix=f"az resource delete --ids {found.resource_id}")
                 )
                 continue
-            with azure_call(f"{found.type} {found.name}"):
+            # What its VM took along is not there any more: Azure answers 204, or 404 where its group is gone as well.
+            with azure_call(f"{found.type} {found.name}"), suppress(ResourceNotFoundError):
                 client.resources.begin_delete_by_id(found.resource_id, api_version=version).result()
             work.gone(found)
 

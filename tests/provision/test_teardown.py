@@ -20,6 +20,7 @@ from skrkit.provision.tags import is_ours
 from skrkit.provision.teardown import GROUP, KEY, VAULT, VM, Inventory, Scope, TornDown, find, tear_down
 from skrkit.provision.teardown_view import COSTS, cost_of, plan_of_teardown, view_of_costs, view_of_teardown
 from skrkit.render.plain import write
+from skrkit.sandbox import process
 from skrkit.services import arm
 from skrkit.services.vault import key_client
 from tests.sandbox.running import skrkit, staged
@@ -179,3 +180,19 @@ def test_the_command_plans_first(cloud: Cloud) -> None:
     refused = skrkit(home, "teardown", "--cloud", "azure", AZURE_SUBSCRIPTION_ID="")
     assert refused.returncode == 2
     assert "no --subscription" in refused.stderr
+
+
+def test_all_that_a_template_deployed_goes(tmp_path: Any) -> None:
+    try:
+        deployed = skrkit(tmp_path, "deploy", "--public-ip", "--json")
+        made = {each["id"].lower() for each in json.loads(deployed.stdout)["resources"]}
+        done = skrkit(tmp_path, "teardown", "--purge", "--yes", "--json")
+        document = json.loads(done.stdout)
+        gone = {each["resource_id"].lower() for each in document["removed"]}
+        # A key and an access policy are of their vault, and go with it.
+        vault = next(each for each in gone if "/vaults/" in each)
+        assert {each for each in made if not each.startswith(f"{vault}/")} <= gone
+        assert document["removed"][-1]["type"] == GROUP
+        assert document["remaining"] == []
+    finally:
+        process.reset(tmp_path)

@@ -24,6 +24,10 @@ from tests.sandbox.running import ARM, STAGE, bearer, group_url, operator_token,
 
 VAULT = f"https://{STAGE.vault}.vault.azure.net"
 KEYS = "7.6"
+IMAGE = (
+    "{subscription}/providers/Microsoft.Compute/locations/westeurope/publishers/canonical/artifacttypes/vmimage"
+    "/offers/0001-com-ubuntu-confidential-vm-jammy/skus/22_04-lts-cvm/versions"
+)
 TEMPLATE = {
     "$schema": "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#",
     "contentVersion": "1.0.0.0",
@@ -85,6 +89,7 @@ ONE: dict[str, tuple[str, str, str, type]] = {
                 compute.VirtualMachine),
     "instance view": ("GET", "{group}/providers/Microsoft.Compute/virtualMachines/cvm-1/instanceView", "2026-04-01",
                       compute.VirtualMachineInstanceView),
+    "image": ("GET", IMAGE + "/1.0.0", "2026-04-01", compute.VirtualMachineImage),
     "identity": ("GET", "{group}/providers/Microsoft.ManagedIdentity/userAssignedIdentities/uai", "2024-11-30",
                  msi.Identity),
     "attestation provider": ("GET", "{group}/providers/Microsoft.Attestation/attestationProviders/contract",
@@ -124,6 +129,11 @@ def test_an_answer_has_the_published_shape(asked: Asked, name: str) -> None:
 def test_a_page_has_the_published_shape(asked: Asked, name: str) -> None:
     path, version, model = PAGES[name]
     assert list(list_of(model, asked("GET", path, version))) == []
+
+
+def test_the_versions_of_an_image_are_a_bare_list(asked: Asked) -> None:
+    (found,) = asked("GET", IMAGE, "2026-04-01")
+    assert list(differences(compute.VirtualMachineImageResource, found)) == []
 
 
 def test_the_comparison_sees_what_differs(asked: Asked) -> None:

@@ -11,6 +11,15 @@ quiet az group create --name "$group-az" --location westeurope
 [ "$(value az group exists --name "$group-az")" = true ]
 quiet az provider register --namespace Microsoft.KeyVault
 
+# 0: a confidential VM, with all that the CLI makes around one
+image=Canonical:0001-com-ubuntu-confidential-vm-jammy:22_04-lts-cvm:latest
+quiet az vm create --resource-group "$group-az" --name "$vm-az" --size Standard_DC2as_v5 --image "$image" \
+    --security-type ConfidentialVM --os-disk-security-encryption-type VMGuestStateOnly --enable-vtpm true \
+    --enable-secure-boot true --admin-username guide --authentication-type password \
+    --admin-password "$(openssl rand -hex 12)Aa!"
+[ "$(value az vm show --resource-group "$group-az" --name "$vm-az" --query securityProfile.securityType)" = ConfidentialVM ]
+quiet az vm delete --resource-group "$group-az" --name "$vm-az" --yes
+
 # 1: an identity for the VM
 quiet az vm identity assign --resource-group "$group" --name "$vm"
 identity=$(value az vm show --resource-group "$group" --name "$vm" --query identity.principalId)

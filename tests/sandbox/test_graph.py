@@ -124,6 +124,9 @@ def test_lists_that_the_azure_cli_asks_resource_manager_for(sandbox: Endpoint, i
         f"resourceType eq '{kind}' and name eq 'Looked-Up'",
         f"resourceGroup eq '{STAGE.resource_group}' and resourceType eq '{kind}' and location eq 'westeurope'",
     ):
-        assert [each["id"] for each in listed(f"{base}/resources", expression)["value"]] == [identity["id"]]
+        found = listed(f"{base}/resources", expression)["value"]
+        assert identity["id"] in [each["id"] for each in found]
+        assert {each["type"] for each in found} == {kind}
+    assert listed(f"{base}/resources", f"resourceType eq '{kind}' and name eq 'another'")["value"] == []
     refused = listed(f"{base}/resources", "tagName eq 'a'")["error"]
     assert (refused["code"], "tagName eq 'a'" in refused["message"]) == ("NotInSandbox", True)

@@ -37,7 +37,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 def skrkit(
-    home: Path, *arguments: str, stdin: str | None = None, seconds: float = 60, **more: str
+    home: Path, *arguments: str, stdin: str | None = None, seconds: float = 60, **more: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line and return how it ended; it must within `seconds`. `more` are variables for it."""
     return subprocess.run(

@@ -39,20 +39,36 @@ ARM = "https://management.azure.com"
 VAULT_API = "2025-07-01"
 
 
+@dataclass
+class Switch:
+    """What stands for a machine: whether it is on."""
+
+    power: str = "running"
+
+    def reboot(self) -> None:
+        self.power = "running"
+
+    def shut_down(self, power: str) -> None:
+        self.power = power
+
+
 class Machines:
     """Records which machines were made and deleted: these tests are about resources, not about chips."""
 
     def __init__(self) -> None:
         self.made: dict[str, dict[str, Any]] = {}
+        self._switches: dict[str, Switch] = {}
 
     def create(self, resource_id: str, **facts: Any) -> None:
         assert resource_id.lower() not in self.made
         self.made[resource_id.lower()] = facts
+        self._switches[resource_id.lower()] = Switch()
 
     def get(self, resource_id: str) -> Any:
-        return self.made.get(resource_id.lower())
+        return self._switches.get(resource_id.lower())
 
     def delete(self, resource_id: str) -> bool:
+        self._switches.pop(resource_id.lower(), None)
         return self.made.pop(resource_id.lower(), None) is not None
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from skrkit.sandbox import process
 from tests.sandbox.running import environment, skrkit
 
 # What a company's laptop or a developer's shell has set, and the sandbox must neither use nor trip over.
-MISLEADING = {
+MISLEADING: dict[str, Any] = {
     "HTTPS_PROXY": "http://proxy.invalid:3128",
     "https_proxy": "http://proxy.invalid:3128",
     "HTTP_PROXY": "http://proxy.invalid:3128",

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,7 @@ def test_reset_asks_first(tmp_path: Path) -> None:
     assert skrkit(tmp_path, "sandbox", "status").stdout.startswith("No sandbox runs. There is no state yet")
 
 
-def seen(sandbox: Endpoint, *where: str, **before: str) -> dict[str, str]:
+def seen(sandbox: Endpoint, *where: str, **before: Any) -> dict[str, str]:
     """The environment of a program that `exec` runs, where the caller's has `before`."""
     done = skrkit(sandbox.home, "sandbox", "exec", *where, "--", *PRINT_ENVIRONMENT, **before)
     assert done.returncode == 0, done.stderr

@@ -142,7 +142,7 @@ def test_what_cannot_be_made_says_what_can(
 
 def test_another_s_environment_is_not_taken_for_a_principal(endpoint: Endpoint) -> None:
     """A real account's variables in the shell: the sandbox is the operator's all the same."""
-    other = {
+    other: dict[str, Any] = {
         "AZURE_TENANT_ID": "72f988bf-0000-4000-8000-000000000000",
         "AZURE_CLIENT_ID": "c",
         "AZURE_CLIENT_SECRET": "s",

@@ -26,14 +26,14 @@ def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium, headless and offline."""
+    """Chromium, headless and offline. Not for the session: while it is there, no other test can run an event loop."""
     with chromium() as started:
         yield started
 
 
-@pytest.fixture(scope="session", params=["JupyterLab Light", "JupyterLab Dark"])
+@pytest.fixture(scope="module", params=["JupyterLab Light", "JupyterLab Dark"])
 def lab(
     request: pytest.FixtureRequest, browser: Any, shots: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Lab]:

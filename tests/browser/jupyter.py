@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
-PORT, TOKEN = 9461, "a-token-for-the-tests"
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+PORT, TOKEN = 9461 + int(WORKER), "a-token-for-the-tests"  # workers open browsers at the same time
 START_S, END_S = 60, 30
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 OFFLINE = [

@@ -73,6 +73,7 @@ class Cloud:
     `tpm_spec` is what `open_transport` takes. `settings` go to every azure-core client ("retry_total"), and
     `make_transport` makes its transport out of the options, where a client brings none of its own. `now` is the
     world's clock, and `make_nonce` gives 32 random hex characters: a sandbox with a clock and a seed has its own.
+    `read_faults` gives the names of the faults that are on in the sandbox; Azure has none.
     """
 
     world: World
@@ -93,6 +94,7 @@ class Cloud:
     make_credential: Callable[[dict[str, Any]], TokenCredential] = field(repr=False)
     enter_vm: Callable[[Cloud, str], Cloud] = field(repr=False)
     load_amd_roots: Callable[[], TrustRoots] = field(repr=False)
+    read_faults: Callable[[], tuple[str, ...]] = field(default=tuple, repr=False)
 
     @classmethod
     def sandbox(cls, *, home: Path | None = None, as_operator: bool = False) -> Cloud:

@@ -91,6 +91,7 @@ def _about(case: Case) -> dict[str, Json]:
     return {
         "at": None if case.at is None else case.at.isoformat(),
         "world": case.world,
+        "faults": list(case.faults),
         "authority": case.authority,
         "amd_roots": dict(case.amd_roots),
         "asked": dict(case.asked),
@@ -131,6 +132,7 @@ def case_of(files: Mapping[str, bytes]) -> Case:
         evidence={name: files[EVIDENCE[name][0]] for name in EVIDENCE_NAMES if EVIDENCE[name][0] in files},
         asked={name: str(value) for name, value in _member(about, "asked", ABOUT).items()},
         world=str(about.get("world") or ""),
+        faults=_faults(about),
         amd_roots={name: str(value) for name, value in _member(about, "amd_roots", ABOUT).items()},
         **parts,
     )
@@ -146,6 +148,13 @@ def _member(document: dict[str, Json], name: str, where: str) -> dict[str, Json]
     if not isinstance(value, dict):
         raise _refused(where, pointer(name), "an object")
     return value
+
+
+def _faults(about: dict[str, Json]) -> tuple[str, ...]:
+    names = about.get("faults", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise _refused(ABOUT, "/faults", "an array of names")
+    return tuple(map(str, names))
 
 
 def _rows(files: Mapping[str, bytes]) -> list[Json]:

@@ -59,8 +59,8 @@ class Case:
     `instance` IMDS's compute document. `evidence` is raw, by the names of EVIDENCE_NAMES. `asked` is what the client
     asked for: "vault", "key", "version", "enc", "nonce", "resource_group", "vm", "object_id".
     `machine` is what the machine says of itself, by check id of the doctor. `world` is "azure", "sandbox", or empty
-    where it is not known. `amd_roots` are the roots that evidence is held against, product line to SHA-256 of the
-    ARK's SPKI, where these are not AMD's own.
+    where it is not known; `faults` are the names of the sandbox's faults that are on. `amd_roots` are the roots that
+    evidence is held against, product line to SHA-256 of the ARK's SPKI, where these are not AMD's own.
     """
 
     at: datetime | None = None
@@ -82,4 +82,5 @@ class Case:
     asked: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, Json] = field(default_factory=dict)
     world: str = ""
+    faults: tuple[str, ...] = ()
     amd_roots: Mapping[str, str] = field(default_factory=dict)

@@ -55,6 +55,7 @@ def case_to_json(case: Case, *, with_token: bool = False) -> dict[str, Json]:
         members[name] = dict(getattr(kept, name))
     for name in _BYTES:
         members[name] = _b64(getattr(kept, name))
+    members["faults"] = list(kept.faults)
     members["exchanges"] = [_exchange_json(exchange) for exchange in kept.exchanges]
     members["evidence"] = {name: _b64(data) for name, data in kept.evidence.items()}
     return {name: value for name, value in members.items() if value not in ("", {}, [])}
@@ -112,7 +113,7 @@ def case_of(document: dict[str, Json]) -> Case:
     check_depth(document, what="case", where="the whole document", limit=MAX_DEPTH)
     if document.get(MARK) != VERSION or isinstance(document.get(MARK), bool):
         raise _refused(f"case {MARK}", pointer(MARK), str(VERSION), repr(document.get(MARK))[:40])
-    known = {MARK, "at", "exchanges", "evidence", *_TEXTS, *_BYTES, *_OBJECTS, *_TEXT_OBJECTS}
+    known = {MARK, "at", "exchanges", "evidence", "faults", *_TEXTS, *_BYTES, *_OBJECTS, *_TEXT_OBJECTS}
     for name in document:
         if name not in known:
             raise _refused("case member", pointer(name), f"one of {', '.join(sorted(known))}", repr(name)[:80])
@@ -123,6 +124,7 @@ def case_of(document: dict[str, Json]) -> Case:
     return Case(
         at=_time(document),
         exchanges=_exchanges(document),
+        faults=_faults(document),
         evidence=_evidence(_typed(document, "evidence", dict, "")),
         **members,
     )
@@ -164,6 +166,14 @@ def _time(document: dict[str, Json]) -> datetime | None:
     if moment is None or moment.tzinfo is None:
         raise _refused("case at", "/at", "a time with its zone, ISO 8601", repr(text)[:60])
     return moment
+
+
+def _faults(document: dict[str, Json]) -> tuple[str, ...]:
+    rows: list[Json] = _typed(document, "faults", list, "")
+    for index, row in enumerate(rows):
+        if not isinstance(row, str):
+            raise _refused("case faults", pointer("faults", index), "a string", f"a JSON {json_type(row)}")
+    return tuple(map(str, rows))
 
 
 def _evidence(found: dict[str, Json]) -> dict[str, bytes]:

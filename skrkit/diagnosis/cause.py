@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from enum import Enum
 
 from skrkit.wire import Json
 
-OFF = "skrkit sandbox fault --off {cause}"  # how the sandbox mends what lasts until it is switched off
+OFF = "skrkit sandbox fault --off {cause}"  # how the sandbox mends a fault that somebody switched on
 
 
 class Leg(Enum):
@@ -32,7 +33,7 @@ class Cause:
     `id` is stable: leg or group, a dot, a name ("key.disabled"). `symptom` is what the service or client says, to the
     letter where it is known. `why` is the cause in a sentence or two. `fix` is what to do, a sentence; `command` is a
     command that does it in Azure, with {vault}, {key}, {vm}, {resource_group}, {object_id} and the like in braces, or
-    empty; `mend` is the skrkit command that mends the same in the sandbox, where Azure's command line does not reach.
+    empty; `mend` is the skrkit command that mends the sandbox's fault of this name while that one is on.
     `source` is the public document that says so; `inferred` marks what no document says.
     """
 
@@ -46,6 +47,13 @@ class Cause:
     mend: str = ""
     source: str
     inferred: bool = False
+
+    def command_for(self, faults: Container[str]) -> str:
+        """Return the command that mends it where these faults of the sandbox are on; elsewhere none is.
+
+        The same state made by hand is no fault that could be switched off: the Azure command mends it, there as well.
+        """
+        return self.mend if self.mend and self.id in faults else self.command
 
     def to_json(self) -> dict[str, Json]:
         """Return the row as JSON members; an empty command or mend is left out."""

@@ -82,7 +82,6 @@ CAUSES = (
         why="Without enableRbacAuthorization a vault ignores Azure roles for its keys.",
         fix="Add an access policy with release, or switch the vault to roles.",
         command=_GRANT,
-        mend="skrkit walkthrough --step 2",
         source=sources.KEY_VAULT_MODES,
     ),
     Cause(
@@ -177,7 +176,6 @@ CAUSES = (
         why="A template with accessPolicies sets the whole list: entries that it does not name are gone.",
         fix="Add entries with accessPolicies/add, or use roles; then grant again.",
         command=_GRANT,
-        mend="skrkit walkthrough --step 2",
         source=sources.KEY_VAULT_ARM,
     ),
     Cause(

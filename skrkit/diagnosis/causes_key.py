@@ -40,7 +40,6 @@ CAUSES = (
         why="The operation is not in the key's key_ops.",
         fix="Put the operation among the key's operations, if the key was meant for it.",
         command="az keyvault key set-attributes --vault-name {vault} --name {key} --ops {ops}",
-        mend=OFF,
         source=sources.KEY_VAULT_ERRORS,
     ),
     Cause(
@@ -107,7 +106,6 @@ CAUSES = (
         why="The name of a deleted key is reserved until it is purged or its retention ends.",
         fix="Recover the key, purge it, or take another name.",
         command="az keyvault key recover --vault-name {vault} --name {key}",
-        mend="skrkit walkthrough --key {new_key}",
         source=sources.KEY_VAULT_DELETION,
     ),
     Cause(
@@ -189,7 +187,6 @@ CAUSES = (
         why="data is plain JSON, encoded twice, standard base64, begins with a byte order mark, or is empty.",
         fix="Encode the JSON once, base64url, UTF-8 without a byte order mark.",
         command="skrkit policy encode policy.json",
-        mend="skrkit policy encode policy.json",
         source=sources.KEY_SDK_TESTS,
     ),
     Cause(

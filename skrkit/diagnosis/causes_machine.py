@@ -11,9 +11,9 @@ CAUSES = (
         symptom="No /dev/tpmrm0; TPM2_ReadPublic of 0x81000003: TPM_RC_HANDLE (0x18B)",
         why="The flow needs a VM of a confidential size with security type ConfidentialVM. An ordinary machine, and an "
         "SGX VM such as DC1s_v3, has no vTPM with an attestation key in it.",
-        fix="Run step 4 inside a confidential VM (DCasv5, DCadsv5, ECasv5 and later, security type ConfidentialVM).",
+        fix="Run step 4 inside a confidential VM (DCasv5, DCadsv5, ECasv5 and later, security type ConfidentialVM); in "
+        "the sandbox by skrkit sandbox exec --vm.",
         command="az vm show --resource-group {resource_group} --name {vm} --query securityProfile.securityType",
-        mend="skrkit sandbox exec --vm {vm} -- skrkit doctor",
         source=sources.CVM,
     ),
     Cause(

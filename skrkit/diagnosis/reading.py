@@ -152,7 +152,6 @@ class Reading:
     ) -> Finding:
         """Return a finding whose command is in this case's names; a name that is not known stands in capitals."""
         row = cause_named(cause)
-        template = row.mend or row.command if self.case.world == "sandbox" else row.command
         names = _Names(self.names | {"cause": cause})
         return Finding(
             cause=row,
@@ -162,7 +161,7 @@ class Reading:
             found=found,
             evidence=evidence,
             fix=row.fix,
-            command=template.format_map(names),
+            command=row.command_for(self.case.faults).format_map(names),
         )
 
 

@@ -311,5 +311,6 @@ class _Known:
             asked=self.asked,
             machine={KEY_READ: dict(self.found.forbidden)} if self.found.forbidden else {},
             world=self.cloud.world,
+            faults=self.cloud.read_faults(),
             amd_roots=roots,
         )

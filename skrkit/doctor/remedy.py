@@ -55,8 +55,9 @@ def remedy(cause_id: str, visit: Visit) -> str:
         "attestation": visit.names.attestation,
         "object_id": str(visit.access_token.get("oid") or ""),
     }
-    known = {name: value for name, value in names.items() if value}
+    known = {name: value for name, value in names.items() if value} | {"cause": cause_id}
+    command = cause.command_for(visit.either_side.read_faults())
     try:
-        return cause.command.format_map(known) if cause.command else cause.fix
+        return command.format_map(known) if command else cause.fix
     except KeyError:  # the command asks for a name that this visit does not have
         return cause.fix

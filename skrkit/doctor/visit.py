@@ -156,6 +156,7 @@ class Visit:
             asked={name: value for name, value in self._asked().items() if value},
             machine={KEY_READ: dict(self.found.forbidden)} if self.found.forbidden else {},
             world=cloud.world,
+            faults=cloud.read_faults(),
             amd_roots=cloud.amd_roots().ark if cloud.world == "sandbox" else {},
         )
 

@@ -56,7 +56,7 @@ def _case_of(what: object) -> Case:
     if isinstance(what, Case):
         return what
     if isinstance(what, SkrkitError):
-        return Case(error=error_members(what), world="sandbox")
+        return Case(error=error_members(what), world="sandbox", faults=sandbox_cloud().read_faults())
     raise UsageError(
         what="thing to explain",
         where="lab.explain()",

@@ -83,19 +83,14 @@ def view_of_cause(cause: Cause) -> View:
         ("why", cause.why),
         ("fix", cause.fix),
         ("command", cause.command),
-        ("in the sandbox", cause.mend.format_map(_Kept(cause=cause.id))),
     )
     rows = [Row(name=name, value=value) for name, value in named if value]
+    if cause.mend:
+        mend = cause.mend.format(cause=cause.id)
+        rows.append(Row(name="in the sandbox", value=mend, note="while the fault of this name is on"))
     note = "inferred: no document says it so" if cause.inferred else ""
     rows.append(Row(name="source", value=cause.source, note=note))
     return View(heading=cause.title, facts=(cause.id, f"leg: {cause.leg.value}"), blocks=(Rows(rows=tuple(rows)),))
-
-
-class _Kept(dict[str, str]):
-    """Names for a template; one that is not known stays as it is, in braces."""
-
-    def __missing__(self, name: str) -> str:
-        return f"{{{name}}}"
 
 
 def view_of_catalogue(causes: Iterable[Cause]) -> View:

@@ -53,6 +53,7 @@ def sandbox_cloud(cloud: type[Any], home: Path | None, *, as_operator: bool = Fa
         make_credential=lambda options: _credential(endpoint, caller, options),
         enter_vm=enter,
         load_amd_roots=lambda: _roots(endpoint),
+        read_faults=lambda: _faults_on(endpoint),
     )
 
 
@@ -119,6 +120,12 @@ def _credential(endpoint: Endpoint, caller: _Caller, options: dict[str, Any]) ->
     # By name, or AZURE_AUTHORITY_HOST would choose the cloud.
     options = {"authority": "login.microsoftonline.com", **options}
     return _OneTenant(ClientSecretCredential(endpoint.tenant, caller.client_id, caller.secret, **options))
+
+
+def _faults_on(endpoint: Endpoint) -> tuple[str, ...]:
+    """Return the names of the faults that are on; none of a sandbox that does not answer."""
+    told = control(endpoint, "GET", "/faults")
+    return tuple(str(fault["name"]) for fault in told["faults"] if fault["on"]) if told else ()
 
 
 def _roots(endpoint: Endpoint) -> TrustRoots:

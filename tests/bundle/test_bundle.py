@@ -261,6 +261,7 @@ def test_roots_of_the_bundles_own_are_never_called_amd(captures: Path) -> None:
 def test_a_bundle_is_the_same_bytes_each_time_and_a_case_comes_back_whole(captures: Path) -> None:
     case = replace(real_case(captures), token=token_case(captures).token, jwks=b'{"keys": []}', claims={})
     case = replace(case, token_header={}, token_verdict={}, error={"error": "ServiceError", "what": "x"})
+    case = replace(case, world="sandbox", faults=("key.disabled",))
     chosen = {"with_identifiers": True, "with_token": True}
     assert made(case, **chosen) == made(case, **chosen)
     assert open_bundle(made(case, **chosen)).case == case

@@ -61,6 +61,7 @@ CASES = st.builds(
     asked=TEXTS,
     machine=OBJECT,
     world=TEXT,
+    faults=st.lists(TEXT, max_size=3).map(tuple),
     amd_roots=TEXTS,
 )
 
@@ -102,6 +103,8 @@ def test_what_is_not_known_is_left_out() -> None:
         ({"skrkit_case": 1, "token": "***"}, "/token"),
         ({"skrkit_case": 1, "evidence": {"rootkit": ""}}, "/evidence/rootkit"),
         ({"skrkit_case": 1, "evidence": {"vcek": "***"}}, "/evidence/vcek"),
+        ({"skrkit_case": 1, "faults": {}}, "/faults"),
+        ({"skrkit_case": 1, "faults": ["key.disabled", 1]}, "/faults/1"),
         ({"skrkit_case": 1, "exchanges": {}}, "/exchanges"),
         ({"skrkit_case": 1, "exchanges": [1]}, "/exchanges/0"),
         ({"skrkit_case": 1, "exchanges": [{"service": "vault"}]}, "/exchanges/0/status"),

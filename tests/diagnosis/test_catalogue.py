@@ -80,6 +80,10 @@ def test_commands_are_of_programs_that_exist(cause: Cause) -> None:
         assert cause.mend.startswith("skrkit ")
 
 
+def test_what_the_sandbox_mends_is_a_fault_of_its_own() -> None:
+    assert {cause.id for cause in CAUSES if cause.mend} == {fault.name for fault in all_faults()}
+
+
 def test_the_page_of_causes_is_the_catalogues() -> None:
     """`skrkit explain --list --markdown > docs/causes.md` after a change of the catalogue."""
     page = Path(__file__).parents[2] / "docs" / "causes.md"

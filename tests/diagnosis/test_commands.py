@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +23,11 @@ from skrkit.policy.parse import encode_policy
 from skrkit.policy.templates import cvm_policy
 from skrkit.provision.key import create
 from skrkit.sandbox import process
+from skrkit.sandbox.faults import client
 from skrkit.sandbox.faults.table import all_faults
 from skrkit.walkthrough import Walk
 from tests.diagnosis.az import COMMANDS, Desk
+from tests.diagnosis.by_hand import STATES, put_right
 from tests.diagnosis.sandboxed import STAGE, switched_on
 from tests.sandbox.running import environment
 
@@ -48,10 +51,8 @@ SHOWS_ONLY = {
     "policy.secure-boot": "Secure Boot is on in the sandbox's VM: the fault's policy asks for another claim",
 }
 
-# What no command mends, and why.
-NOT_BY_COMMAND = {
-    "policy.debug": "a VM that can be debugged is deployed anew: a policy that lets it pass is no mending"
-}
+# What nobody makes by hand and no command mends, and why.
+NOT_BY_HAND = {"policy.debug": "the hardware reports a guest that can be debugged: such a VM is deployed anew"}
 
 FOLLOWED_BY = {
     "identity.none": "access.stale-object-id",  # a new object id: the grant of before names the old one
@@ -92,45 +93,70 @@ def _plain(command: str) -> list[str]:
     return words[: next((place for place, word in enumerate(words) if word.startswith("--")), len(words))]
 
 
-# Finding by finding, as a person would: the first one's command in Azure's names, then what is found after it.
-@pytest.mark.parametrize("name", [name for name in STATE if name not in SHOWS_ONLY | NOT_BY_COMMAND])
-def test_the_azure_command_of_a_cause_mends_it(home: Path, desk: Desk, name: str) -> None:
-    with switched_on(home, name):
-        first = in_azure(home)
+@contextmanager
+def made_by_hand(home: Path, desk: Desk, name: str) -> Iterator[None]:
+    """The state of a fault, made by requests; what is left of it afterwards is put right."""
+    STATES[name](desk)
+    assert not [fault for fault in client.listed(home=home) if fault["on"]]
+    try:
+        yield
+    finally:
+        put_right(desk)
+        Walk(cloud=Cloud.sandbox(home=home), stage=STAGE, steps=(1, 2, 3)).run()
+
+
+def found(home: Path, *, key: str = STAGE.key) -> Finding | None:
+    """Return the first finding of a walk; None when it works."""
+    explanation = explain(gather_case(Cloud.sandbox(home=home), replace(STAGE, key=key)))
+    if not explanation.refusal and not explanation.findings:
+        return None
+    return explanation.findings[0]
+
+
+def test_every_fault_of_state_is_made_by_hand() -> None:
+    assert sorted([*STATES, *NOT_BY_HAND]) == sorted(STATE)
+
+
+# Finding by finding, as a person would: the first one's command, then what is found after it.
+@pytest.mark.parametrize("name", [name for name in STATE if name not in SHOWS_ONLY | NOT_BY_HAND])
+def test_what_was_made_by_hand_the_azure_command_mends(home: Path, desk: Desk, name: str) -> None:
+    with made_by_hand(home, desk, name):
+        first = found(home)
         assert first is not None
         assert first.cause.id == name
         desk.az(first.command.replace("NEW_KEY", NEW_KEY))
         key = NEW_KEY if "NEW_KEY" in first.command else STAGE.key
         for _ in range(ROUNDS - 1):
-            following = in_azure(home, key=key)
+            following = found(home, key=key)
             if following is not None:
                 assert following.cause.id == FOLLOWED_BY.get(name), following
                 desk.az(following.command.replace("OBJECT_ID", desk.operator))
-        assert in_azure(home, key=key) is None
-
-
-def in_azure(home: Path, *, key: str = STAGE.key) -> Finding | None:
-    """Return the first finding of a walk as it is told in Azure, with the Azure CLI's command; None when it works."""
-    case = gather_case(Cloud.sandbox(home=home), replace(STAGE, key=key))
-    if not explain(case).refusal and not explain(case).findings:
-        return None
-    return explain(replace(case, world="azure", evidence={})).findings[0]  # the evidence is vouched for by no AMD root
+        assert found(home, key=key) is None
 
 
 @pytest.mark.parametrize("name", SHOWS_ONLY)
-def test_what_only_shows_leaves_the_fault_as_it_is(home: Path, desk: Desk, name: str) -> None:
-    with switched_on(home, name):
-        first = in_azure(home)
+def test_what_only_shows_leaves_the_state_as_it_is(home: Path, desk: Desk, name: str) -> None:
+    with made_by_hand(home, desk, name):
+        first = found(home)
         assert first is not None
         assert first.cause.id == name
         assert desk.az(first.command)
-        again = in_azure(home)
+        again = found(home)
         assert again is not None
         assert again.cause.id == name
 
 
+@pytest.mark.parametrize("name", STATE)
+def test_what_a_fault_made_is_mended_by_a_command_of_skrkit(home: Path, name: str) -> None:
+    """The same state, but a fault's: its finding says how it is switched off, or the step that makes it anew."""
+    with switched_on(home, name):
+        first = found(home)
+        assert first is not None
+        assert (first.cause.id, first.command) == (name, cause_named(name).mend.format(cause=name))
+
+
 def test_every_fault_of_state_has_a_command_of_the_azure_cli() -> None:
-    assert {name for name in STATE if not cause_named(name).command.startswith("az ")} == NOT_BY_COMMAND.keys()
+    assert {name for name in STATE if not cause_named(name).command.startswith("az ")} == NOT_BY_HAND.keys()
 
 
 @pytest.mark.parametrize("command", AZ)

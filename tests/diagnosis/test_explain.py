@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -440,8 +441,13 @@ def test_a_command_is_in_the_names_of_the_case() -> None:
     finding = explain(case_of(403, PERMISSION, vault=VAULT_RECORD)).findings[0]
     # The command sets them all: what the identity has already stays.
     assert finding.command == f"az keyvault set-policy --name contoso --object-id {OID} --key-permissions get release"
-    inside = explain(case_of(403, PERMISSION, vault=VAULT_RECORD, world="sandbox")).findings[0]
-    assert inside.command == "skrkit walkthrough --step 2"
+
+
+def test_in_the_sandbox_a_command_of_skrkit_mends_what_a_fault_made_and_azures_the_rest() -> None:
+    by_hand = case_of(403, PERMISSION, vault=VAULT_RECORD, world="sandbox", faults=("key.disabled",))
+    assert explain(by_hand).findings[0].command.startswith("az keyvault set-policy --name contoso ")
+    by_fault = replace(by_hand, faults=("access.release-missing", "key.disabled"))
+    assert explain(by_fault).findings[0].command == "skrkit walkthrough --step 2"
 
 
 @pytest.mark.parametrize("name", ["x; rm -rf ~", "$(id)", "a b", "`id`", "x\nid", "'", ""])

@@ -27,7 +27,7 @@ def appraise_report(
     vek: VekCertificate | None,
     claims: RuntimeClaims | None,
 ) -> None:
-    """Add a step for each reference value: G1 to G8, T2, T5 and T10 of sev-snp.md sections 10.3 and 10.4."""
+    """Add a step for each reference value. Source: AMD 56860, Attestation Report and Guest Policy."""
     _appraise_policy(run, report, reference)
     _appraise_vmpl(run, report, reference)
     _appraise_levels(run, report, reference)

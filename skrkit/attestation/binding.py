@@ -68,7 +68,7 @@ def _no_vek(run: Run, report: SnpReport) -> str:
 
 
 def check_lines(run: Run, report: SnpReport, endorsed: Endorsed) -> None:
-    """Add the steps that hold the product line of report, VEK, issuer and root against each other (C11)."""
+    """Add the steps that hold the product line of report, VEK, issuer and root against each other."""
     if report.cpuid is not None:
         run.check(
             "report.product_known",
@@ -122,7 +122,7 @@ def identify(report: SnpReport, vek: VekCertificate | None) -> SnpReport:
 
 
 def check_levels_match(run: Run, report: SnpReport, vek: VekCertificate | None) -> None:
-    """Add a step for each component of REPORTED_TCB, which must equal the VEK's extension of it (C12, T3)."""
+    """Add a step for each component of REPORTED_TCB, which must equal the VEK's extension of it."""
     if vek is None or report.tcb_layout is None:
         why = _no_vek(run, report) if vek is None else "the TCB layout is not known"
         run.skip_all(tuple(step for name, (step, _) in _TCB_STEPS.items() if name != "fmc"), why)
@@ -143,7 +143,7 @@ def check_levels_match(run: Run, report: SnpReport, vek: VekCertificate | None) 
 
 
 def check_chip(run: Run, report: SnpReport, vek: VekCertificate | None, reference: ReferenceValues) -> None:
-    """Add the steps that bind a VCEK to the chip, or say what a VLEK is bound to (C13)."""
+    """Add the steps that bind a VCEK to the chip, or say what a VLEK is bound to."""
     if vek is None:
         run.skip("bind.hwID_eq_chip_id", _no_vek(run, report))
         return

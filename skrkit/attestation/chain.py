@@ -54,7 +54,7 @@ class Endorsed:
 def check_certificates(
     run: Run, evidence: Evidence, report: SnpReport, *, now: datetime, roots: TrustRoots
 ) -> Endorsed:
-    """Add the steps of the certificates and return what they came to: C1 to C8 and C10 of sev-snp.md section 10.2."""
+    """Add the steps of the certificates and return what they came to. Source: AMD 57230, VCEK certificate."""
     vek, pool = _gather(run, evidence, report)
     if vek is None:
         why = "vek.parse failed" if run.first_failed(("vek.parse",)) else missing_vek(report)

@@ -19,7 +19,7 @@ _UNSIGNED = "The host chose not to sign: there is nothing to verify. Ask the clo
 
 
 def check_form(run: Run, report: SnpReport) -> None:
-    """Add the steps that look at the report's own fields: F2 to F9 of sev-snp.md section 10.1."""
+    """Add the steps that look at the report's own fields. Source: AMD 56860, Attestation Report."""
     run.ok("report.version_known", f"version {report.version}")
     policy, key_info = report.policy, report.key_info
     run.check(
@@ -116,7 +116,7 @@ def _signature_words(report: SnpReport) -> str:
 
 
 def check_levels(run: Run, report: SnpReport) -> None:
-    """Add the steps that compare the report's TCB values and versions: T1, T4, T7 and T9 of sev-snp.md section 10.3."""
+    """Add the steps that compare the report's TCB values and versions. Source: AMD 56860, TCB_VERSION."""
     current, committed, reported = (report.tcb(f"{name}_tcb") for name in ("current", "committed", "reported"))
     fix = "This is impossible on real hardware: the report was changed, or read with another product line's layout."
     for step, at, lower in (

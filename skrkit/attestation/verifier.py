@@ -78,7 +78,7 @@ def verify_evidence(
 
     `now` (aware) is the time that certificates are held against. Bad evidence never raises: it is a failed step.
     Raises `UsageError` for a `now` without a time zone.
-    Source: sev-snp.md sections 10 and 11; guest-attestation.md sections 2 and 3.
+    Sources: AMD 56860 and 57230; what binds an Azure VM's vTPM to the report, github.com/kinvolk/azure-cvm-tooling.
     """
     if now.tzinfo is None:
         raise UsageError(

@@ -2,7 +2,7 @@
 
 A VCEK has serial number 0, which RFC 5280 forbids. `cryptography` warns of it through Python's process-wide warning
 filters and says that it will refuse. So it is never given those bytes here: it reads a copy whose serial is 1, and only
-for the fields; signatures are checked over the bytes as received. Source: sev-snp.md section 7.1.
+for the fields; signatures are checked over the bytes as received. Source: AMD 57230.
 """
 
 from __future__ import annotations

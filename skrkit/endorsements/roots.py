@@ -29,7 +29,7 @@ class TrustRoots:
         return None
 
 
-# Source: sev-snp.md section 7.4: equal in go-sev-guest, virtee/sev, trustee and AMD's own chain files.
+# Equal in github.com/google/go-sev-guest, virtee/sev, confidential-containers/trustee and AMD's own chain files.
 AMD_ROOTS = TrustRoots(
     name="AMD",
     ark=MappingProxyType(

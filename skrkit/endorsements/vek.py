@@ -116,7 +116,7 @@ def parse_vek(der_or_pem: bytes) -> VekCertificate:
 
     Raises `ParseError`: no certificate, none or several named SEV-VCEK or SEV-VLEK, an AMD extension that is missing,
     malformed or there twice, both or neither of hwID and cspID.
-    Source: AMD 57230, VCEK certificate; sev-snp.md sections 7.1 and 7.2.
+    Source: AMD 57230, VCEK certificate.
     """
     found = split_certificates(der_or_pem, what="VEK certificate")
     if len(found) == 1:

@@ -2,7 +2,8 @@
 
 A header, the hardware report (1184 bytes), a second header, the runtime claims, zeros up to the size of the index.
 Only the hardware report is signed. The claims are bound to it by hash; the two headers by nothing, so they are
-checked against each other and against the size. Source: guest-attestation.md section 2; sev-snp.md section 11.2.
+checked against each other and against the size. Sources: github.com/microsoft/openvmm, igvm_attest;
+github.com/kinvolk/azure-cvm-tooling, hcl.
 """
 
 from __future__ import annotations
@@ -217,7 +218,7 @@ def parse_hcl_report(data: bytes) -> HclReport:
 
     At least 1236 bytes (0x4D4) and the claims. The claims and the hardware report are cut out, not parsed.
     Raises `ParseError`: no HCLA, an unknown version, report type or hash type, sizes that contradict each other or run
-    past the end, more than 4096 bytes. Source: guest-attestation.md section 2; sev-snp.md section 11.2.
+    past the end, more than 4096 bytes.
     """
     if data[:4] != SIGNATURE:
         raise _refuse(_ROWS["signature"], "HCLA", _shown(data[:4]), _not_hcl(data))

@@ -95,7 +95,7 @@ def parse_runtime_claims(data: bytes) -> RuntimeClaims:
 
     Raises `ParseError` with a JSON pointer: not JSON, a member twice, no `keys`, two keys of one id, a key that is
     not a JWK, `user-data` that is not hex. Unknown members are kept.
-    Source: guest-attestation.md section 2.4; RFC 7517 and RFC 7518 section 6.3.
+    Source: github.com/microsoft/openvmm, runtime claims; RFC 7517 and RFC 7518 section 6.3.
     """
     document = json_object(data, what=_WHAT, where="the runtime claims", limit=MAX_CLAIMS_BYTES)
     listed = member(document, "keys", list, what=_WHAT)

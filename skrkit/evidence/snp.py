@@ -1,7 +1,7 @@
 """The SEV-SNP attestation report: 1184 bytes, little-endian, versions 2 to 5. Bytes to a model, no trust.
 
 Only the size and the version are insisted on here: a report with an odd bit can still be shown, and each oddity is a
-named step of the verifier. Source: AMD 56860 (SEV-SNP firmware ABI), "Attestation Report"; sev-snp.md section 1.
+named step of the verifier. Source: AMD 56860 (SEV-SNP firmware ABI), "Attestation Report".
 """
 
 from __future__ import annotations
@@ -269,7 +269,7 @@ def _span(report: SnpReport, row: Field) -> Span:
     return Span(offset=row.offset, size=row.size, name=row.name, value=value, meaning=meaning, source=SOURCE)
 
 
-# Family and model of CPUID to product line. Source: sev-snp.md section 8 (some tools leave out 0xAF).
+# Family and model of CPUID to product line. Source: github.com/virtee/sev (some other tools leave out 0xAF).
 _MODELS = (
     (0x19, range(0x10), Product.MILAN),
     (0x19, range(0x10, 0x20), Product.GENOA),
@@ -300,7 +300,7 @@ def parse_snp_report(data: bytes) -> SnpReport:
     """Return the SNP attestation report in `data`: exactly 1184 bytes, version 2, 3, 4 (as 3) or 5.
 
     Raises `ParseError`: another size, an unknown version, and, with advice, an Azure HCL blob that holds a report.
-    Source: AMD 56860, "Attestation Report"; sev-snp.md section 1.
+    Source: AMD 56860, "Attestation Report".
     """
     if len(data) != REPORT_BYTES:
         raise _wrong_size(data)

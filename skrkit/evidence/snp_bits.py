@@ -16,7 +16,7 @@ class Bit:
     note: str
 
 
-# Source: AMD 56860, "Guest Policy"; sev-snp.md section 3. Bits 0-15 are the minimum ABI version.
+# Source: AMD 56860, "Guest Policy". Bits 0-15 are the minimum ABI version.
 POLICY_BITS = (
     Bit(17, "reserved_one_bit17", "must be 1"),
     Bit(16, "smt_allowed", "simultaneous multithreading may be on in the host"),
@@ -34,7 +34,7 @@ POLICY_DEBUG = 1 << 19
 POLICY_MIGRATE_MA = 1 << 18
 POLICY_RESERVED_ONE = 1 << 17
 
-# Source: AMD 56860, "PLATFORM_INFO"; sev-snp.md section 4. Turin's bit 6 has no name in the sources.
+# Source: AMD 56860, "PLATFORM_INFO". Turin's bit 6 has no name in go-sev-guest and virtee/sev.
 PLATFORM_BITS = (
     Bit(0, "smt_enabled", "simultaneous multithreading is on in the host"),
     Bit(1, "tsme_enabled", "transparent memory encryption is on"),

@@ -48,7 +48,7 @@ class Tcb:
 
     Levels are 0 to 255, and higher is newer. Compare component by component, never as a number. With `layout` None
     (the product line is not known yet) there are no components: a wrong layout gives plausible numbers.
-    Source: AMD 56860, TCB_VERSION; sev-snp.md section 2.
+    Source: AMD 56860, TCB_VERSION.
     """
 
     raw: bytes

@@ -1,7 +1,7 @@
 """The AK certificate of a vTPM and the two authorities above it, in the form of Azure's own.
 
-After a real one (Global Virtual TPM CA - 03, 2026): sev-snp.md 11.4. The certificate stands alone in the NV index, with
-no chain and no address of its issuer, so a verifier must hold the authorities; the sandbox's MAA does.
+After a real one (Global Virtual TPM CA - 03, 2026). The certificate stands alone in the NV index, with no chain and no
+address of its issuer, so a verifier must hold the authorities; the sandbox's MAA does.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The certificates that AMD would sign: ARK, ASK and VCEK, with AMD's names and extensions, and the ARK's CRL.
 
-Layout after AMD 57230 (VCEK certificate and KDS interface), held against real ones: sev-snp.md 7.1 and 7.2.
+Layout after AMD 57230 (VCEK certificate and KDS interface), held against real ones.
 What differs from AMD's own: the keys, the dates, and the VCEK's serial number, which is 1 where AMD's is 0
 (`cryptography` refuses to write 0).
 """
@@ -109,7 +109,7 @@ def vcek_extensions(*, chip_id: bytes, tcb: bytes) -> list[tuple[str, bytes]]:
     """Return AMD's extensions in a Milan VCEK's own order, as (OID, extnValue).
 
     `chip_id`: 64 bytes, written raw with no DER tag. `tcb`: REPORTED_TCB, 8 bytes (0 boot loader, 1 TEE, 6 SNP,
-    7 microcode). Source: AMD 57230; sev-snp.md 7.2.
+    7 microcode). Source: AMD 57230, VCEK certificate.
     """
     return [
         (f"{AMD_ARC}.1", der_integer(0)),

@@ -1,7 +1,7 @@
 """The HCL report as the paravisor writes it to NV index 0x01400001: a second statement of its layout.
 
-Source: guest-attestation.md section 2; the values are those of a real Azure machine (header version 1, NV size 2600,
-`HCLAkPub` then `HCLEkPub`, user-data in upper-case hex).
+Source: HwVmReport.h in github.com/Azure/confidential-computing-cvm-guest-attestation; the values are those of a
+real Azure machine (header version 1, NV size 2600, `HCLAkPub` then `HCLEkPub`, user-data in upper-case hex).
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from skrkit.sandbox.store import Document
 
 
-# Since when a member is there; the others have been from the start (IMDS reference, section 5.3).
+# Since when a member is there; the others have been from the start. Source: Azure's page of the metadata service.
 SINCE = {
     "azEnvironment": "2018-10-01", "isHostCompatibilityLayerVm": "2020-06-01", "osProfile": "2020-07-15",
     "provider": "2018-10-01", "resourceGroupName": "2017-08-01", "subscriptionId": "2017-08-01",
@@ -22,8 +22,7 @@ SINCE = {
 def instance_document(vm: Document, machine: Machine, version: str) -> dict[str, Any]:
     """Return `compute` and `network` for the ARM document of a VM (empty texts for what it does not say).
 
-    All primitives are texts, numbers and booleans too; a member newer than `version` is absent (IMDS reference,
-    section 5.3).
+    All primitives are texts, numbers and booleans too; a member newer than `version` is absent.
     """
     interface = {
         "ipv4": {

@@ -1,7 +1,7 @@
 """AMD's key distribution service, kdsintf.amd.com, for the sandbox's own silicon.
 
-Source: AMD 57230; sev-snp.md section 9. Simplified: a chip's VCEK is known for the one TCB that the chip reports, where
-AMD derives one for any; and equal requests are never throttled.
+Source: AMD 57230, KDS interface. Simplified: a chip's VCEK is known for the one TCB that the chip reports, where AMD
+derives one for any; and equal requests are never throttled.
 """
 
 from __future__ import annotations

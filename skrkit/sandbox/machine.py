@@ -1,7 +1,8 @@
 """The sandbox's confidential VMs: a vTPM each, the paravisor's behaviour around it, and the host's certificates.
 
 The paravisor (HCL) creates the AK, fills the NV indexes, measures the boot, and rebuilds the report when the
-guest reads it. Sources: guest-attestation.md sections 1, 2 and 8.
+guest reads it. Sources: github.com/microsoft/openvmm, the OpenHCL paravisor; for THIM,
+github.com/Azure/cvm-attestation-tools.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ NV_HCL_REPORT = 0x01400001
 NV_USER_DATA = 0x01400002
 NV_AK_CERTIFICATE = 0x01C101D0
 
-# TPMA_NV: PLATFORMCREATE | NO_DA | AUTHREAD | OWNERREAD | AUTHWRITE (openvmm, as in guest-attestation.md 1.1)
+# TPMA_NV: PLATFORMCREATE | NO_DA | AUTHREAD | OWNERREAD | AUTHWRITE (openvmm, tpm_lib)
 PLATFORM_INDEX = 0x40000000 | 0x02000000 | 0x00040000 | 0x00020000 | 0x00000004
 
 REPORT_PERIOD_S = 2.0  # a report younger than this is returned as it is

@@ -2,7 +2,7 @@
 
 Only https to kdsintf.amd.com, TLS always verified, no redirect followed. The service throttles equal requests for some
 ten seconds. So an answer is kept: a VCEK of one chip and TCB stays good, and is verified on every use. A request that
-failed is not repeated at once. Source: AMD 57230; sev-snp.md section 9.
+failed is not repeated at once. Source: AMD 57230, KDS interface.
 """
 
 from __future__ import annotations

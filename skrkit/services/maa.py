@@ -108,7 +108,7 @@ def fetch_signing_keys(client: RestClient, issuer: str) -> Jwks:
 
 
 def attestation_info(evidence: CollectedEvidence, payload: Mapping[str, str]) -> dict[str, Json]:
-    """Return the JSON that goes, base64url, into `AttestationInfo` (protocol 2.0; guest attestation, section 4.2).
+    """Return the JSON that goes, base64url, into `AttestationInfo` (protocol 2.0).
 
     Encodings are those of Microsoft's C++ client: base64 with padding, but base64url for the SNP report. Values of
     `payload` are base64 of their UTF-8 text, and come back that way in the token.

@@ -1,6 +1,7 @@
 """The sealed envelope: sealed here by the protocol's words with `cryptography`, then opened, then tampered with.
 
-No captured envelope is known: the reference's account of three clients is what stands outside.
+No captured envelope is known: what stands outside is how three public clients open one, Microsoft's in C++ and in
+Python (confidential-computing-cvm-guest-attestation, cvm-attestation-tools) and edgelesssys/go-azguestattestation.
 """
 
 from __future__ import annotations

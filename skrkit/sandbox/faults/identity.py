@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from skrkit.sandbox.world import World
 
 NO_CLIENT = "00000000-0000-0000-0000-000000000000"  # no identity has this client id
-RETRY_AFTER = {"Retry-After": "1"}  # may be there (IMDS reference, section 5.1), and spares clients half a minute
+RETRY_AFTER = {"Retry-After": "1"}  # may be there, and spares clients half a minute
 _USER_ASSIGNED = ("app-identity", "backup-identity")
 _PROXY_PAGE = (
     "<!DOCTYPE html><html><head><title>Access Denied</title></head><body><h1>Access Denied</h1>"

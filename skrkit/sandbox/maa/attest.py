@@ -1,6 +1,6 @@
 """Evidence in, token out: what a provider does for `/attest/AzureGuest` and `/attest/SevSnpVm`.
 
-The order (attestation-and-imds.md 1.9):
+The order, inferred, since no document of Azure has it:
 (1) decode the request; (2) hardware: the report, its certificates up to the sandbox's root, chip and TCB, signature,
 REPORT_DATA over the runtime data; guest only: (3) AK in the runtime claims, quote by it, PCR values; (4) AK
 certificate; (5) event log; (6) ephemeral key; then (7) compliance and claims; (8) policy; (9) token.

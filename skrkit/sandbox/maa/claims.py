@@ -1,4 +1,4 @@
-"""The claims of the two token kinds, by the real service's names and types (attestation-and-imds.md section 3)."""
+"""The claims of the two token kinds, by the real service's names and types. Source: Azure Attestation, claim sets."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def _range(report: SnpReport, start: int, size: int) -> bytes:
 def is_compliant(report: SnpReport, *, bound: bool) -> bool:
     """Return whether a verified report is of a healthy Azure confidential VM; `bound`: it vouches for runtime data.
 
-    The real service's rule is not published (inferred, section 3.6): no debugging, VMPL 0, a known paravisor,
-    a TCB that is not below the floor.
+    The real service's rule is not published; inferred is this one: no debugging, VMPL 0, a known paravisor, a TCB that
+    is not below the floor.
     """
     tcb = _range(report, 0x180, 8)
     return (

@@ -1,6 +1,7 @@
 """The bodies of `/attest/AzureGuest` and `/attest/SevSnpVm`, decoded. Nothing is verified here.
 
-Sources: guest-attestation.md 3.4, 4 and 6; attestation-and-imds.md 1.4, 1.5 and 1.7.
+Sources: Azure REST API, Attestation; for what AttestationInfo holds, the clients that send it:
+github.com/Azure/confidential-computing-cvm-guest-attestation and github.com/Azure/cvm-attestation-tools.
 """
 
 from __future__ import annotations

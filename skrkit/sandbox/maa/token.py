@@ -1,6 +1,6 @@
 """The token: registered claims, JOSE header, RS256 signature. And the envelope that only the asking vTPM can open.
 
-Sources: attestation-and-imds.md 2.1; guest-attestation.md 5.1.
+Sources: Azure Attestation, claim sets; TpmUnseal.cpp in github.com/Azure/confidential-computing-cvm-guest-attestation.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from skrkit.sandbox.world import World
 
 LIFETIME_S = 28800  # 8 hours, in the real service not to be changed
+ANSWER_LIFETIME_S = 3600  # of an answer about policies and signers
 INNER_KEY_BITS = 256  # the real service's choice is not known
 
 
@@ -33,32 +34,38 @@ def _compact(value: Json) -> bytes:
 
 def sign_token(world: World, host: str, claims: dict[str, Json]) -> str:
     """Return a token of attestation: the claims and the registered ones, signed; a fault may have another one."""
-    token = sign_answer(world, host, claims)
+    token = _signed(world, host, {**claims, **_of_attestation(world, host)})
     return faults.wrong_token(world, host, token) or token
 
 
-def _registered(world: World, host: str) -> dict[str, Json]:
-    issued = int(world.now().timestamp())
-    return {
-        "exp": issued + LIFETIME_S,
-        "iat": issued,
-        "iss": f"https://{host}",
-        "jti": chance.token_bytes("maa/jti", 32).hex(),
-        "nbf": issued,
-        "x-ms-ver": "1.0",
-    }
-
-
 def sign_answer(world: World, host: str, claims: dict[str, Json]) -> str:
-    """Return a compact JWS of the claims and the registered ones, members in alphabetical order at every level."""
+    """Return the token that answers a call about policies or signers: an hour long, without `jti` and `x-ms-ver`.
+
+    So are those in the recordings of the Azure CLI's extension `attestation`.
+    """
+    return _signed(world, host, {**claims, **_registered(world, host, ANSWER_LIFETIME_S)})
+
+
+def _registered(world: World, host: str, lifetime_s: int) -> dict[str, Json]:
+    issued = int(world.now().timestamp())
+    return {"exp": issued + lifetime_s, "iat": issued, "iss": f"https://{host}", "nbf": issued}
+
+
+def _of_attestation(world: World, host: str) -> dict[str, Json]:
+    jti = chance.token_bytes("maa/jti", 32).hex()
+    return {**_registered(world, host, LIFETIME_S), "jti": jti, "x-ms-ver": "1.0"}
+
+
+def _signed(world: World, host: str, claims: dict[str, Json]) -> str:
+    """Return a compact JWS of the claims, members in alphabetical order at every level."""
     made = signing_key(world, host)
     header: dict[str, Json] = {"alg": "RS256", "jku": f"https://{host}/certs", "kid": made.kid, "typ": "JWT"}
-    return compact_jws(header, {**claims, **_registered(world, host)}, rs256(made.key))
+    return compact_jws(header, claims, rs256(made.key))
 
 
 def unsecured_token(world: World, host: str, claims: dict[str, Json]) -> str:
     """Return a token that nobody signed: what a draft policy is answered with, for nobody to rely on."""
-    return compact_jws({"alg": "none", "typ": "JWT"}, {**claims, **_registered(world, host)}, lambda _covered: b"")
+    return compact_jws({"alg": "none", "typ": "JWT"}, {**claims, **_of_attestation(world, host)}, lambda _covered: b"")
 
 
 def compact_jws(header: dict[str, Json], claims: dict[str, Json], sign: Callable[[bytes], bytes]) -> str:

@@ -24,7 +24,7 @@ from tests.sandbox.vault.attested import KEK, POLICY, ciphertext, claims, encode
 from tests.sandbox.vault.azure import STRANGER, error_of
 
 HSM = "https://pool.managedhsm.azure.net"
-# The vector of the reference's policy, as sent and as a Managed HSM wrote it.
+# A policy as sent, and as a Managed HSM writes it: members in alphabetical order, no white space.
 SENT = (
     "eyJ2ZXJzaW9uIjoiMS4wLjAiLCJhbnlPZiI6W3siYXV0aG9yaXR5IjoiaHR0cHM6Ly9hdHRlc3QtYS5leGFtcGxlIiwiYWxsT2YiOlt7ImNsYWlt"
     "IjoieC1tcy1hdHRlc3RhdGlvbi10eXBlIiwiZXF1YWxzIjoic2V2c25wdm0ifV19XX0"

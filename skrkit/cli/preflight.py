@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from skrkit.cli.azure_cloud import add_azure_cloud, azure_of
+from skrkit.cli.hsm_option import add_hsm, hsm_of
 
 if TYPE_CHECKING:
     import argparse
@@ -23,8 +24,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         "preflight",
         help="may this identity release this key? every permission of each step",
         description="May this identity release this key, and may you prepare it? Reads roles and access policies as "
-        "Resource Manager has them, and changes nothing. Exit code 0: no permission is missing. 6: one is, or could "
-        "not be read.",
+        "Resource Manager has them, or the local roles of a Managed HSM, and changes nothing. Exit code 0: no "
+        "permission is missing. 6: one is, or could not be read.",
     )
     parser.add_argument("--cloud", choices=("sandbox", "azure"), default="sandbox", help="the world (default: sandbox)")
     add_azure_cloud(parser)
@@ -33,6 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     names = parser.add_argument_group("names", "In Azure these are yours; the sandbox has its own.")
     for option in _NAMES:
         names.add_argument(f"--{option.replace('_', '-')}", metavar="NAME")
+    add_hsm(names)
     names.add_argument("--subscription", metavar="ID", help="default: AZURE_SUBSCRIPTION_ID")
     names.add_argument("--tenant", metavar="ID", help="default: AZURE_TENANT_ID")
     parser.set_defaults(func=run)
@@ -42,7 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the preflight and return the exit code: 0, or 6 where a permission is missing or not known."""
     import logging
 
-    from skrkit.provision.preflight import ALL_STEPS, check, view_of_preflight
+    from skrkit.provision.preflight import ALL_STEPS, check
+    from skrkit.provision.rights import view_of_preflight
     from skrkit.services.reader import Reader
 
     for name in ("azure", "msal"):  # what they warn of is raised too, and worded then
@@ -75,7 +78,8 @@ def _check_names(arguments: argparse.Namespace) -> None:
 
     from skrkit.errors import UsageError
 
-    missing = [f"--{name.replace('_', '-')}" for name in _NEEDED if not getattr(arguments, name)]
+    needed = [name if name != "vault" or arguments.hsm is None else "hsm" for name in _NEEDED]
+    missing = [f"--{name.replace('_', '-')}" for name in needed if not getattr(arguments, name)]
     if not (arguments.subscription or os.environ.get("AZURE_SUBSCRIPTION_ID")):
         missing.append("--subscription (nor AZURE_SUBSCRIPTION_ID)")
     if missing:
@@ -84,7 +88,7 @@ def _check_names(arguments: argparse.Namespace) -> None:
             where="the command line",
             expected="the names of your own resources",
             found=f"no {', '.join(missing)}",
-            fix="Name the VM, the vault and the key that a release is to be about.",
+            fix="Name the VM, the vault or Managed HSM, and the key that a release is to be about.",
         )
 
 
@@ -92,4 +96,4 @@ def _stage(arguments: argparse.Namespace) -> Stage:
     from skrkit.provision.stage import Stage
 
     given = {option: getattr(arguments, option) for option in _NAMES if getattr(arguments, option)}
-    return Stage(**given, identity="user" if "user_identity" in given else "system")
+    return Stage(**given, hsm=hsm_of(arguments), identity="user" if "user_identity" in given else "system")

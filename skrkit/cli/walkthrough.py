@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skrkit.cli.azure_cloud import add_azure_cloud, azure_of
+from skrkit.cli.hsm_option import add_hsm, hsm_of
 from skrkit.errors import ServiceError, SkrkitError, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ _NEXT = (
 )
 RBAC_VAULT = "skrkit-roles"
 _STAGE_OPTIONS = ("resource_group", "location", "vm", "vault", "key", "attestation")
-SANDBOX_HSM = "skrkit-hsm"  # where --hsm has no name; Azure asks for one
 _IDENTITY_OPTIONS = ("identity", "user_identity", "identity_by")
 
 
@@ -57,9 +57,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     names = parser.add_argument_group("names", "In Azure these are yours; the sandbox has its own.")
     for option in _STAGE_OPTIONS:
         names.add_argument(f"--{option.replace('_', '-')}", metavar="NAME")
-    names.add_argument(
-        "--hsm", metavar="NAME", nargs="?", const="", help="a Managed HSM, which then has the keys and not the vault"
-    )
+    add_hsm(names)
     identity = parser.add_argument_group("identity", "What step 1 gives the VM, and how step 4 asks for it.")
     identity.add_argument(
         "--identity",
@@ -120,7 +118,7 @@ def _stage(arguments: argparse.Namespace) -> Stage:
     if arguments.rbac and not arguments.vault and arguments.cloud == "sandbox":
         given["vault"] = RBAC_VAULT  # the other one goes by access policies, which the notebooks tell of
     if arguments.hsm is not None:
-        given["hsm"] = arguments.hsm or SANDBOX_HSM
+        given["hsm"] = hsm_of(arguments)
     if "key" in given:
         given |= {"ec_key": f"{given['key']}-ec", "platform_key": f"{given['key']}-platform"}
         given["oct_key"] = f"{given['key']}-oct"

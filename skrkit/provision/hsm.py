@@ -5,7 +5,7 @@ Azure's roles give no access to the keys of a Managed HSM: it has roles of its o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -87,29 +87,54 @@ def revoke(cloud: Cloud, stage: Stage, object_id: str) -> list[str]:
 
 def preflight(object_id: str, held: Sequence[HeldRole]) -> dict[str, Json]:
     """Return what local roles let an identity do with a key: enough for a release, or more."""
-    actions = {action for role in held for each in role.permissions for action in each.data_actions}
-    beyond: list[Json] = [*sorted(action for action in actions if action.lower() != RELEASE_ACTION.lower())]
     return {
         "mode": "local roles",
         "object_id": object_id,
         "may_release": any(role.allows(RELEASE_ACTION, data=True) for role in held),
         "roles": [role.to_json() for role in held],
-        "beyond_release": beyond,
+        "beyond_release": [*beyond_release(held)],
     }
+
+
+def beyond_release(held: Sequence[HeldRole]) -> tuple[str, ...]:
+    """Return the data actions of local roles besides the release."""
+    actions = {action for role in held for each in role.permissions for action in each.data_actions}
+    return tuple(sorted(action for action in actions if action.lower() != RELEASE_ACTION.lower()))
+
+
+def activation_of(hsm: Mapping[str, Any]) -> str:
+    """Return the activation status of a Managed HSM resource, "Active" if it has its security domain."""
+    domain = (hsm.get("properties") or {}).get("securityDomainProperties") or {}
+    return str(domain.get("activationStatus") or "nothing")
+
+
+def activation_command(name: str) -> str:
+    """Return the command that activates a Managed HSM, for an administrator of it with the holders' certificates."""
+    return (
+        f"az keyvault security-domain download --hsm-name {name} --sd-wrapping-keys holder1.cer "
+        "holder2.cer holder3.cer --sd-quorum 2 --security-domain-file domain.json"
+    )
+
+
+def role_command(name: str, role: str, scope: str, object_id: str, *, person: bool = False) -> str:
+    """Return the command that assigns a local role, for who may. `person` where the principal is no program."""
+    kind = "User" if person else "ServicePrincipal"
+    return (
+        f'az keyvault role assignment create --hsm-name {name} --role "{role}" --assignee-object-id {object_id} '
+        f"--assignee-principal-type {kind} --scope {scope}"
+    )
 
 
 def check_activated(hsm: dict[str, Any], stage: Stage) -> None:
     """Return nothing if a Managed HSM resource has its security domain. Raises `UsageError`."""
-    domain = (hsm.get("properties") or {}).get("securityDomainProperties") or {}
-    found = str(domain.get("activationStatus") or "nothing")
+    found = activation_of(hsm)
     if found != "Active":
         raise UsageError(
             what=f"Managed HSM {stage.hsm}",
             where="/properties/securityDomainProperties/activationStatus",
             expected="Active",
             found=found,
-            fix=f"az keyvault security-domain download --hsm-name {stage.hsm} --sd-wrapping-keys holder1.cer "
-            "holder2.cer holder3.cer --sd-quorum 2 --security-domain-file domain.json",
+            fix=activation_command(stage.hsm),
             source="Microsoft's documents on the security domain of Managed HSM",
         )
 
@@ -135,7 +160,7 @@ def set_hsm(cloud: Cloud, stage: Stage) -> None:
         if hsm is None:
             body = ManagedHsm(hsm_body(cloud, stage))
             hsm = client.managed_hsms.begin_create_or_update(stage.resource_group, stage.hsm, body).result().as_dict()
-    if hsm["properties"]["securityDomainProperties"]["activationStatus"] != "Active":
+    if activation_of(hsm) != "Active":
         activate(cloud, url, _passing_holders(cloud), quorum=QUORUM)
     with local_roles(cloud, url) as roles:
         assign(roles, CRYPTO_USER_ROLE, "/keys", cloud.operator)  # an administrator does nothing with keys

@@ -118,6 +118,14 @@ class Stage:
         """Return the vault's resource id."""
         return self._id(cloud, "Microsoft.KeyVault/vaults", self.vault)
 
+    def hsm_id(self, cloud: Cloud) -> str:
+        """Return the Managed HSM's resource id."""
+        return self._id(cloud, "Microsoft.KeyVault/managedHSMs", self.hsm)
+
+    def holder_id(self, cloud: Cloud) -> str:
+        """Return the resource id of what holds the keys."""
+        return self.hsm_id(cloud) if self.hsm else self.vault_id(cloud)
+
     def key_ids(self, cloud: Cloud) -> tuple[str, ...]:
         """Return the resource ids of the keys that step 3 makes: the scopes of a role for each key alone."""
         return tuple(f"{self.vault_id(cloud)}/keys/{name}" for name in self.keys)
@@ -127,6 +135,11 @@ class Stage:
         """The names of the keys that step 3 makes."""
         names = (self.key, self.ec_key, self.platform_key)
         return (*names, self.oct_key) if self.hsm else names
+
+    @property
+    def holder_kind(self) -> str:
+        """What kind of thing holds the keys: "vault" or "Managed HSM"."""
+        return "Managed HSM" if self.hsm else "vault"
 
     @property
     def holder(self) -> str:

@@ -62,14 +62,24 @@ class Reader:
         """Return a vault as Resource Manager knows it, its access policies and firewall included."""
         return self._resource(resource_id, VAULT_API)
 
+    def hsm(self, resource_id: str) -> dict[str, Json]:
+        """Return a Managed HSM as Resource Manager knows it, its activation and firewall included; not its roles."""
+        return self._resource(resource_id, VAULT_API)
+
     def key(self, vault_url: str, name: str, version: str = "") -> dict[str, Json]:
         """Return a key's bundle: public key, attributes, release policy. Needs key permission `get`."""
         path = f"keys/{name}/{version}" if version else f"keys/{name}"
-        return self._get(f"{vault_url}/{path}?api-version={KEYS_API}", self.cloud.endpoints.vault_suffix)
+        return self._get(f"{vault_url}/{path}?api-version={KEYS_API}", self._audience(vault_url))
 
     def deleted_key(self, vault_url: str, name: str) -> dict[str, Json]:
         """Return a key that was deleted and can be recovered. Needs key permission `get`."""
-        return self._get(f"{vault_url}/deletedkeys/{name}?api-version={KEYS_API}", self.cloud.endpoints.vault_suffix)
+        return self._get(f"{vault_url}/deletedkeys/{name}?api-version={KEYS_API}", self._audience(vault_url))
+
+    def _audience(self, vault_url: str) -> str:
+        """Return the host that a token for the keys at an address is for: not the same for a Managed HSM."""
+        endpoints = self.cloud.endpoints
+        in_hsm = vault_url.endswith(f".{endpoints.managedhsm_suffix}")
+        return endpoints.managedhsm_suffix if in_hsm else endpoints.vault_suffix
 
     def role_assignments(self, scope: str, object_id: str) -> list[dict[str, Json]]:
         """Return the role assignments of a principal, and of its groups, at a scope and above it."""

@@ -13,7 +13,8 @@ import pytest
 from skrkit.cloud import Cloud
 from skrkit.errors import ServiceError
 from skrkit.provision import access, identity, roles
-from skrkit.provision.preflight import Preflight, Right, check, view_of_preflight
+from skrkit.provision.preflight import check
+from skrkit.provision.rights import Preflight, Right, view_of_preflight
 from skrkit.provision.stage import Stage, set_stage
 from skrkit.sandbox import principals
 from skrkit.services.reader import Reader

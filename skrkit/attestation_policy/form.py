@@ -26,7 +26,7 @@ def policy_hash(text: str) -> str:
 
 def unsigned_policy(text: str) -> str:
     """Return a policy as a JWS that nobody signed: what a provider takes that has no policy signers."""
-    payload = json.dumps({MEMBER: b64url(text.encode("utf-8"))})
+    payload = json.dumps({MEMBER: b64url(text.encode("utf-8"))}, separators=(",", ":"))
     return f"{UNSIGNED_HEADER}.{b64url(payload.encode())}."
 
 

@@ -1,4 +1,9 @@
-"""Attestation providers as resources: one's own, with host name, keys and policies; and the shared ones to look up."""
+"""Attestation providers as resources: one's own, with host name, keys and policies; and the shared ones to look up.
+
+Members, and what an empty list of certificates means, are as in the recordings of the Azure CLI's extension
+`attestation`: no `systemData`, `tags` where there are some, the switches since api-version 2021-06-01 and null until
+somebody sets them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,6 @@ from starlette.responses import JSONResponse, Response
 from skrkit.sandbox.arm import errors
 from skrkit.sandbox.arm.call import ARM_KIND, Call, Handler
 from skrkit.sandbox.arm.errors import bad_request
-from skrkit.sandbox.arm.operations import rfc3339
 from skrkit.sandbox.maa import providers, signers
 from skrkit.sandbox.roles import assignment
 from skrkit.sandbox.store import Document
@@ -19,20 +23,32 @@ from skrkit.token.providers import SHARED_PROVIDERS, is_shared_provider, shared_
 
 PROVIDER_TYPE = "Microsoft.Attestation/attestationProviders"
 _SWITCHES = ("publicNetworkAccess", "tpmAttestationAuthentication")
+_SWITCHES_SINCE = "2021-06-01"
 
 
 def put_provider(call: Call) -> Response:
     """Return 201 with a new provider, 200 for one that is there: its tags and switches change.
 
-    `properties.policySigningCertificates` makes it isolated, for good; a later PUT does not touch its signers
-    (inferred).
+    `properties.policySigningCertificates` with keys makes it isolated, for good; a later PUT does not touch its
+    signers (inferred).
     """
     call.require_group()
     with call.lock, call.world.store.transaction():
         before = call.read(call.resource_id(PROVIDER_TYPE, call.path["provider"]))
         body = _made(call) if before is None else _changed(call, before, whole=True)
         call.write(body)
-    return JSONResponse(body, 201 if before is None else 200)
+    if before is not None:
+        return JSONResponse(_shown(call, body))
+    return JSONResponse(_shown(call, body), 201, headers={"Location": f"{body['properties']['attestUri']}/"})
+
+
+def _shown(call: Call, body: Document) -> Document:
+    """Return a provider as this api-version has it."""
+    shown = body if body["tags"] else {name: value for name, value in body.items() if name != "tags"}
+    if call.api_version >= _SWITCHES_SINCE:
+        return shown
+    properties = {name: value for name, value in body["properties"].items() if name not in _SWITCHES}
+    return {**shown, "properties": properties}
 
 
 def _made(call: Call) -> Document:
@@ -53,23 +69,21 @@ def _made(call: Call) -> Document:
         raise AzureError(  # a name is its host's, and so one's own in its region; code and words are inferred
             409, "Conflict", f"The attestation provider name '{name}' is already in use in {location}."
         )
-    given = call.object_of("properties")
-    isolated = given.get("policySigningCertificates") is not None
+    keys = call.object_of("policySigningCertificates", call.object_of("properties"))
+    isolated = keys.get("keys") not in (None, [])  # the Azure CLI sends an empty list for a provider in AAD mode
     if isolated:
-        signers.keep(call.world, host, signers.certificates_of_jwks(given["policySigningCertificates"]))
+        signers.keep(call.world, host, signers.certificates_of_jwks(keys))
     provider_id = call.resource_id(PROVIDER_TYPE, name)
     providers.register(call.world, providers.Provider(host=host, resource_id=provider_id.lower(), isolated=isolated))
-    stamp = {"createdBy": call.caller.oid, "createdByType": "Application", "createdAt": rfc3339(call.world.now())}
     properties = {"trustModel": "Isolated" if isolated else "AAD", "status": "Ready", "attestUri": f"https://{host}"}
-    switches: dict[str, Any] = dict.fromkeys(_SWITCHES, "Enabled")
+    switches: dict[str, Any] = dict.fromkeys(_SWITCHES)
     body: Document = {
         "id": provider_id,
         "name": name,
         "type": PROVIDER_TYPE,
         "location": location,
         "tags": {},
-        "systemData": stamp,
-        "properties": {**properties, **switches, "privateEndpointConnections": []},
+        "properties": {**properties, **switches},
     }
     return _changed(call, body, whole=True)
 
@@ -107,19 +121,20 @@ def patch_provider(call: Call) -> Response:
     with call.lock:
         body = _changed(call, call.require(PROVIDER_TYPE, call.path["provider"]), whole=False)
         call.write(body)
-    return JSONResponse(body)
+    return JSONResponse(_shown(call, body))
 
 
 def get_provider(call: Call) -> Response:
     """Return the provider."""
-    return JSONResponse(call.require(PROVIDER_TYPE, call.path["provider"]))
+    return JSONResponse(_shown(call, call.require(PROVIDER_TYPE, call.path["provider"])))
 
 
 def list_providers(call: Call) -> Response:
     """Return the providers of the group, or of the subscription."""
     if "group" in call.path:
         call.require_group()
-    return JSONResponse({"value": call.resources(PROVIDER_TYPE, group="group" in call.path)})
+    found = call.resources(PROVIDER_TYPE, group="group" in call.path)
+    return JSONResponse({"value": [_shown(call, body) for body in found]})
 
 
 def delete_provider(call: Call) -> Response:
@@ -147,15 +162,15 @@ def list_defaults(call: Call) -> Response:
 
 
 def get_default(call: Call) -> Response:
-    """Return the shared provider of one region."""
+    """Return the shared provider of one region. The location is as it was asked for (inferred from one recording)."""
     region = call.path["location"].lower().replace(" ", "")
     if region not in SHARED_PROVIDERS:  # the words are not known (inferred)
         raise AzureError(404, "ResourceNotFound", f"There is no default provider in the location '{region}'.")
-    return JSONResponse(_shared(region))
+    return JSONResponse(_shared(region) | {"location": call.path["location"]})
 
 
 def _shared(region: str) -> Document:
-    """Return a shared provider as a resource. It is in nobody's subscription (the form of its id is inferred)."""
+    """Return a shared provider as a resource. It is in nobody's subscription."""
     host = shared_provider_host(region)
     assert host is not None
     name = host.partition(".")[0]

@@ -16,7 +16,7 @@ import jwt
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from skrkit.sandbox.web import AzureError
@@ -170,11 +170,14 @@ def _no_issuer(certificate: x509.Certificate) -> AzureError:
 
 
 def jwk_of(certificates: list[x509.Certificate]) -> dict[str, Json]:
-    """Return certificates as the JWK that the service shows: kind of key, and `x5c`."""
+    """Return certificates as the JWK that the service shows, whatever came with them.
+
+    An RSA key is shown with RS256, as recordings of the Azure CLI have it; what of an EC key, nobody knows (inferred).
+    """
     spki = certificates[0].public_key()
-    kind = "RSA" if spki.__class__.__name__.startswith("RSA") else "EC"
+    known: dict[str, Json] = {"alg": "RS256", "kty": "RSA"} if isinstance(spki, rsa.RSAPublicKey) else {"kty": "EC"}
     entries: list[Json] = [base64.b64encode(one.public_bytes(Encoding.DER)).decode("ascii") for one in certificates]
-    return {"kty": kind, "x5c": entries}
+    return {**known, "use": "sig", "x5c": entries}
 
 
 def spki_of(certificate: x509.Certificate) -> bytes:

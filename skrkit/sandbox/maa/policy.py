@@ -106,15 +106,19 @@ def set_policy(world: World, provider: Provider, kind: str, text: str) -> dict[s
     require_signer(world, provider, opened)
     made = _checked(opened)
     world.store.put(KIND, f"{provider.host} {kind}", {"jws": made.jws, "text": made.text, "signer": made.signer})
-    return _changed(opened, "Updated")
+    token_hash = b64url(hashlib.sha256(opened.text.encode("ascii")).digest())
+    return {"x-ms-policy-result": "Updated", "x-ms-policy-token-hash": token_hash, **_signer(opened)}
 
 
 def reset_policy(world: World, provider: Provider, kind: str, text: str) -> dict[str, Json]:
-    """Return the claims of the answer, once the default is in force again. The JWS that asks for it is empty."""
+    """Return the claims of the answer, once the default is in force again. The JWS that asks for it is empty.
+
+    There is no hash of it in the answer, as recordings of the Azure CLI show.
+    """
     opened = open_jws(text)
     require_signer(world, provider, opened)
     world.store.delete(KIND, f"{provider.host} {kind}")
-    return _changed(opened, "Removed")
+    return {"x-ms-policy-result": "Removed", **_signer(opened)}
 
 
 def _checked(opened: Opened) -> InForce:
@@ -126,12 +130,8 @@ def _checked(opened: Opened) -> InForce:
     return InForce(text=text, jws=opened.text, signer=opened.signer)
 
 
-def _changed(opened: Opened, result: str) -> dict[str, Json]:
-    said: dict[str, Json] = {
-        "x-ms-policy-result": result,
-        "x-ms-policy-token-hash": b64url(hashlib.sha256(opened.text.encode("ascii")).digest()),
-    }
-    return said if opened.signer is None else {**said, "x-ms-policy-signer": opened.signer}
+def _signer(opened: Opened) -> dict[str, Json]:
+    return {} if opened.signer is None else {"x-ms-policy-signer": opened.signer}
 
 
 def _parsed_or_refused(text: str) -> AttestationPolicy:

@@ -23,8 +23,9 @@ KIND = "maa-signers"  # host name in lower case -> {"certificates": [PEM]}
 MEMBERS = ("policyCertificate", "maa-policyCertificate", "x-ms-policyCertificate")
 """The three names that documents give to the claim that holds the certificate; the first is the clients' own."""
 
-RESULTS = ("x-ms-policycertificates-result", "x-ms-certificate-result")
-"""The claim that says whether the certificate is there now: Microsoft's Python client reads the first of its names."""
+RESULT = "x-ms-policycertificates-result"
+"""The claim that says whether the certificate is there now, as it is called in recordings and by Microsoft's Python
+client. The service's newer OpenAPI document calls it x-ms-certificate-result."""
 
 
 def signers_of(world: World, host: str) -> list[x509.Certificate]:
@@ -87,7 +88,7 @@ def change(world: World, provider: Provider, text: str, *, add: bool) -> dict[st
         raise AzureError(400, "InvalidOperation", "The last policy signer cannot be removed.")
     keep(world, provider.host, wanted)
     result = "IsPresent" if add else "IsAbsent"
-    return {"x-ms-certificate-thumbprint": _thumbprint(certificate), **dict.fromkeys(RESULTS, result)}
+    return {"x-ms-certificate-thumbprint": _thumbprint(certificate), RESULT: result}
 
 
 def _certificate(opened: Opened) -> x509.Certificate:
@@ -102,6 +103,6 @@ def _certificate(opened: Opened) -> x509.Certificate:
 
 
 def _thumbprint(certificate: x509.Certificate) -> str:
-    """Return the SHA-1 of a certificate in hex: a name that clients compare, and no proof (its case is inferred)."""
+    """Return the SHA-1 of a certificate in hex, upper case: a name that clients compare, and no proof."""
     der = certificate.public_bytes(Encoding.DER)
     return hashlib.sha1(der, usedforsecurity=False).hexdigest().upper()

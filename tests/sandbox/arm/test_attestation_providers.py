@@ -142,7 +142,7 @@ def test_the_shared_providers_are_the_default_ones(providers: Any) -> None:
         ("fine", {"location": "westeurope", "properties": {"publicNetworkAccess": "Maybe"}}, 400, "BadRequest"),
         (
             "fine",
-            {"location": "westeurope", "properties": {"policySigningCertificates": {"keys": []}}},
+            {"location": "westeurope", "properties": {"policySigningCertificates": {"keys": [{"kty": "RSA"}]}}},
             400,
             "InvalidOperation",
         ),

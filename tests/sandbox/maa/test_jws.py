@@ -61,12 +61,18 @@ def by_hand(header: Any, payload: Any = CLAIMS, signature: bytes = b"") -> str:
 def test_rsa(algorithm: str) -> None:
     opened = open_jws(jwt.encode(CLAIMS, RSA_KEY, algorithm, headers={"x5c": [entry(RSA_ROOT)]}))
     assert json.loads(opened.payload) == CLAIMS
-    assert (opened.certificate, opened.signer) == (RSA_ROOT, {"kty": "RSA", "x5c": [entry(RSA_ROOT)]})
+    assert (opened.certificate, opened.signer) == (
+        RSA_ROOT,
+        {"alg": "RS256", "kty": "RSA", "use": "sig", "x5c": [entry(RSA_ROOT)]},
+    )
 
 
 def test_a_chain_to_a_root() -> None:
     opened = open_jws(jwt.encode(CLAIMS, EC_KEY, "ES256", headers={"x5c": [entry(LEAF), entry(RSA_ROOT)]}))
-    assert (opened.certificate, opened.signer) == (LEAF, {"kty": "EC", "x5c": [entry(LEAF), entry(RSA_ROOT)]})
+    assert (opened.certificate, opened.signer) == (
+        LEAF,
+        {"kty": "EC", "use": "sig", "x5c": [entry(LEAF), entry(RSA_ROOT)]},
+    )
 
 
 def test_a_bare_key() -> None:

@@ -60,7 +60,10 @@ def error_members(error: SkrkitError) -> dict[str, Json]:
 
 
 def service_of(url: str, endpoints: Endpoints) -> str:
-    """Return which service an address belongs to: "imds", "entra", "arm", "vault", "maa", "kds", or an empty text."""
+    """Return which service an address belongs to, as a case names it, or an empty text.
+
+    The names are "imds", "entra", "arm", "vault", "hsm", "maa", "kds".
+    """
     host = urlsplit(url).hostname or ""
     exact = {
         urlsplit(endpoints.imds).hostname: "imds",
@@ -72,6 +75,8 @@ def service_of(url: str, endpoints: Endpoints) -> str:
         return exact[host]
     if host.endswith(f".{endpoints.vault_suffix}"):
         return "vault"
+    if host.endswith(f".{endpoints.managedhsm_suffix}"):
+        return "hsm"
     return "maa" if host.endswith(f".{endpoints.attest_suffix}") else ""
 
 
@@ -102,26 +107,48 @@ def _shortened(value: Json) -> Json:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundKey:
-    """A key as this side can read it: its bundle, or what is left of a deleted one, or the error that forbids both."""
+    """A key as this side can read it: its bundle, or what is left of a deleted one, or the error that forbids both.
+
+    `shown` is what Resource Manager tells of a key that the vault does not let this side read, as a bundle.
+    """
 
     bundle: Mapping[str, Json] = field(default_factory=dict)
     deleted: Mapping[str, Json] = field(default_factory=dict)
     forbidden: Mapping[str, Json] = field(default_factory=dict)
+    shown: Mapping[str, Json] = field(default_factory=dict)
+
+    @property
+    def known(self) -> Mapping[str, Json]:
+        """What is known of the key, by whichever way."""
+        return self.bundle or self.deleted or self.shown
 
 
-def read_key(reader: Reader, vault_url: str, name: str) -> FoundKey:
+def read_key(reader: Reader, vault_url: str, vault_id: str, name: str) -> FoundKey:
     """Return what can be told of a key. Nothing at all where the vault does not answer."""
     try:
         return FoundKey(bundle=reader.key(vault_url, name))
     except ServiceError as error:
         if error.status == HTTPStatus.FORBIDDEN:
-            return FoundKey(forbidden=error_members(error))
+            return FoundKey(forbidden=error_members(error), shown=_shown_key(reader, vault_id, name))
         with suppress(SkrkitError):
             if error.status == HTTPStatus.NOT_FOUND:
                 return FoundKey(deleted=reader.deleted_key(vault_url, name))
     except SkrkitError:
         pass
     return FoundKey()
+
+
+def _shown_key(reader: Reader, vault_id: str, name: str) -> dict[str, Json]:
+    """Return a key as Resource Manager shows it, in the form of a bundle; empty where it shows none."""
+    try:
+        properties = reader.key_resource(vault_id, name).get("properties")
+    except SkrkitError:
+        return {}
+    if not isinstance(properties, dict):
+        return {}
+    key = {"kid": "keyUriWithVersion", "kty": "kty", "key_ops": "keyOps"}
+    shown: dict[str, Json] = {"key": {name: properties.get(member) for name, member in key.items()}}
+    return shown | {name: properties[name] for name in ("attributes", "release_policy") if name in properties}
 
 
 def policy_text(bundle: Mapping[str, Json]) -> bytes:
@@ -172,9 +199,10 @@ class _Known:
         with Reader(cloud) as reader:
             with suppress(SkrkitError):
                 self.vm = reader.vm(stage.vm_id(cloud))
-            with suppress(SkrkitError):
-                self.vault = reader.vault(stage.vault_id(cloud))
-            self.found = read_key(reader, stage.vault_url(cloud), stage.key)
+            if not stage.hsm:
+                with suppress(SkrkitError):
+                    self.vault = reader.vault(stage.vault_id(cloud))
+            self.found = read_key(reader, stage.vault_url(cloud), stage.vault_id(cloud), stage.key)
 
     def walk(self, *, release: bool) -> None:
         """Walk step 4 as the VM. Raises what its steps raise."""
@@ -189,7 +217,7 @@ class _Known:
         stage, choice = self.stage, known_choice(self.cloud, self.stage)
         acting = chosen_of(identities_of(self.vm), choice)
         self.asked = {
-            "vault": stage.vault,
+            "vault": stage.hsm or stage.vault,
             "key": stage.key,
             "resource_group": stage.resource_group,
             "vm": stage.vm,
@@ -220,7 +248,7 @@ class _Known:
         from skrkit.token.decode import decode_jwt
 
         with azure_call("access token of the VM"):
-            token = inside.credential().get_token(f"https://{inside.endpoints.vault_suffix}/.default").token
+            token = inside.credential().get_token(f"{self.stage.token_resource(inside)}/.default").token
         self.access_token = decode_jwt(token).claims
         self.asked["object_id"] = str(self.access_token.get("oid") or self.asked["object_id"])
 
@@ -256,7 +284,7 @@ class _Known:
         url = stage.vault_url(self.cloud)
         terms = Terms(
             key=stage.key,
-            version=version_of(self.found.bundle),
+            version=version_of(self.found.known),
             policy=self._policy(),
             enc=enc,
             nonce=self.cloud.make_nonce(),
@@ -277,7 +305,7 @@ class _Known:
         from skrkit.policy.parse import parse_policy
         from skrkit.policy.templates import cvm_policy
 
-        text = policy_text(self.found.bundle)
+        text = policy_text(self.found.known)
         return parse_policy(text) if text else cvm_policy(self.stage.attestation)
 
     def keys_of_authority(self) -> None:
@@ -302,8 +330,8 @@ class _Known:
             token=self.token,
             jwks=self.jwks,
             authority=self.stage.attestation,
-            policy=policy_text(self.found.bundle),
-            key=self.found.bundle or self.found.deleted,
+            policy=policy_text(self.found.known),
+            key=self.found.known,
             vault=self.vault,
             vm=self.vm,
             instance=self.instance,

@@ -148,7 +148,7 @@ class Visit:
             jwks=self.jwks,
             authority=self.names.attestation,
             policy=self.policy_known(),
-            key=self.key or self.found.bundle or self.found.deleted,
+            key=self.key or self.found.known,
             vault=self.vault,
             vm=self.vm,
             instance=self.instance,
@@ -164,7 +164,7 @@ class Visit:
         """Return the key's release policy: as the vault has it, else as it was given; empty where neither is known."""
         from skrkit.doctor.gather import policy_text
 
-        return policy_text(self.key or self.found.bundle) or self.policy
+        return policy_text(self.key or self.found.known) or self.policy
 
     def _look_around(self) -> None:
         """Read, as the operator where there is one, what tells causes apart and was not read yet. Asked once."""
@@ -181,7 +181,8 @@ class Visit:
             with suppress(SkrkitError):
                 self.vault = self.vault or reader.vault(self.resource_id("Microsoft.KeyVault/vaults", names.vault))
             if names.vault and names.key:
-                self.found = read_key(reader, self.vault_url(), names.key)
+                vault_id = self.resource_id("Microsoft.KeyVault/vaults", names.vault)
+                self.found = read_key(reader, self.vault_url(), vault_id, names.key)
 
     def resource_id(self, kind: str, name: str) -> str:
         """Return the id of a resource of the resource group that was named."""

@@ -71,6 +71,10 @@ class Reader:
         path = f"keys/{name}/{version}" if version else f"keys/{name}"
         return self._get(f"{vault_url}/{path}?api-version={KEYS_API}", self._audience(vault_url))
 
+    def key_resource(self, vault_id: str, name: str) -> dict[str, Json]:
+        """Return a key as Resource Manager knows it, its release policy included. Needs no key permission."""
+        return self._resource(f"{vault_id}/keys/{name}", VAULT_API)
+
     def deleted_key(self, vault_url: str, name: str) -> dict[str, Json]:
         """Return a key that was deleted and can be recovered. Needs key permission `get`."""
         return self._get(f"{vault_url}/deletedkeys/{name}?api-version={KEYS_API}", self._audience(vault_url))

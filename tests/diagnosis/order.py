@@ -105,6 +105,9 @@ _TOKENS = tuple(fault.name for fault in faults_of("token") if fault.name != "tok
 # What one does to the policy the other takes back: the release works, and there is nothing to name.
 UNDO_EACH_OTHER = frozenset({"policy.missing-prefix", "policy.extra-prefix"})
 
+# Who may not read a key cannot tell one that is deleted from one that never was: the vault says the same of both.
+LOOKS_LIKE = {frozenset({"access.get-missing", "key.deleted"}): "key.not-found"}
+
 Pair = tuple[str, str]
 
 
@@ -113,7 +116,8 @@ def right_of(faults: tuple[str, ...]) -> frozenset[str]:
     tokens = [name for name in _TOKENS if name in faults]
     sent = [name for name in faults if name not in tokens[1:]]
     first = min(PLACE[name] for name in sent)
-    return frozenset(name for name in sent if PLACE[name] == first)
+    alike = {cause for both, cause in LOOKS_LIKE.items() if both <= set(faults) and PLACE[cause] == first}
+    return frozenset(name for name in sent if PLACE[name] == first) | alike
 
 
 def every_pair() -> list[Pair]:

@@ -13,12 +13,14 @@ import pytest
 
 from skrkit.cloud import Cloud
 from skrkit.diagnosis.case import EVIDENCE_NAMES, Case
+from skrkit.diagnosis.refusal import KEY_READ
 from skrkit.doctor.gather import error_members, exchange_of, gather_case, service_of, version_of
 from skrkit.doctor.kept import pcrs_json
 from skrkit.errors import ServiceError
 from skrkit.policy.evaluate import evaluate
 from skrkit.policy.parse import parse_policy
 from skrkit.provision.stage import Stage
+from skrkit.sandbox.faults.client import switch_off, switch_on
 from skrkit.services import arm
 from skrkit.services.recording import HttpExchange
 from skrkit.token.decode import decode_jwt
@@ -119,6 +121,25 @@ def test_a_key_that_is_not_there_is_unknown_and_refused(operator: Cloud) -> None
     case = gather_case(operator, replace(STAGE, key="no-such-key"))
     assert (case.key, case.policy, case.asked["version"]) == ({}, b"", "")
     assert case.error["status"] == 404
+
+
+def test_a_key_that_the_vault_does_not_show_resource_manager_does(operator: Cloud, healthy: Case, home: Path) -> None:
+    """Its policy decides, whoever may read it: who may change the vault sees its keys without any key permission."""
+    switch_on("access.get-missing", home=home)
+    try:
+        case = gather_case(operator, STAGE)
+    finally:
+        switch_off("access.get-missing", home=home)
+    assert case.policy == healthy.policy
+    assert case.asked["version"] == healthy.asked["version"]
+    assert case.key["attributes"] == {
+        name: value
+        for name, value in dict(healthy.key["attributes"]).items()  # type: ignore[arg-type]  # an object
+        if name != "recoverableDays"
+    }
+    unread = case.machine[KEY_READ]
+    assert isinstance(unread, dict)
+    assert unread["status"] == 403
 
 
 def test_a_vm_that_is_not_there_is_the_error_and_nothing_is_asked(operator: Cloud) -> None:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from skrkit.errors import ServiceError, UsageError
+from skrkit.provision.deleted_names import with_ways_out
 from skrkit.provision.stage import Stage
 from skrkit.provision.tags import DEPLOY
 from skrkit.services.azure_errors import azure_call
@@ -30,7 +31,6 @@ _FIXES = {
     "QuotaExceeded": "Ask for more cores of this family, or take a smaller --vm-size.",
     "OperationNotAllowed": "Ask for more cores of this family, or take a smaller --vm-size.",
     "VaultAlreadyExists": "The names of vaults are unique in all of Azure: choose another with --vault.",
-    "ConflictError": "The vault was deleted and can be recovered: az keyvault recover --name VAULT, or choose another.",
     "AuthorizationFailed": "Grant the caller Contributor on the resource group, or deploy as who has it.",
     "PropertyChangeNotAllowed": "What is fixed when a VM is made differs from the VM that is there: another --vm.",
 }
@@ -227,10 +227,13 @@ def deploy(cloud: Cloud, order: Order, *, progress: Progress = lambda _made: Non
     if not group_exists(cloud, order):
         with azure_call("resource group"), arm.resource_groups(cloud) as groups:
             groups.resource_groups.create_or_update(group, ResourceGroup(location=order.stage.location, tags=DEPLOY))
-    with azure_call(f"deployment {order.name}"), arm.deployments(cloud) as client:
-        poller = client.deployments.begin_create_or_update(group, order.name, Deployment(_body(order)))
-        made = _watched(client, order, poller, progress)
-        answer = client.deployments.get(group, order.name).as_dict()
+    try:
+        with azure_call(f"deployment {order.name}"), arm.deployments(cloud) as client:
+            poller = client.deployments.begin_create_or_update(group, order.name, Deployment(_body(order)))
+            made = _watched(client, order, poller, progress)
+            answer = client.deployments.get(group, order.name).as_dict()
+    except ServiceError as error:
+        raise with_ways_out(cloud, order.stage, error) from error
     properties = answer.get("properties") or {}
     outputs = {name: output.get("value") for name, output in (properties.get("outputs") or {}).items()}
     return Deployed(order=order, stage=_stage_of(order.stage, outputs), outputs=outputs, resources=tuple(made))

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from skrkit.errors import UsageError
+from skrkit.errors import ServiceError, UsageError
 from skrkit.provision.tags import WALKTHROUGH
 from skrkit.services.azure_errors import azure_call
 from skrkit.services.maa import provider_url
@@ -195,12 +195,7 @@ def set_stage(cloud: Cloud, stage: Stage) -> None:
         if not groups.resource_groups.check_existence(stage.resource_group):
             group = ResourceGroup(location=stage.location, tags=WALKTHROUGH)
             groups.resource_groups.create_or_update(stage.resource_group, group)
-    if stage.hsm:
-        from skrkit.provision.hsm import set_hsm
-
-        set_hsm(cloud, stage)
-    else:
-        _set_vault(cloud, stage)
+    _set_holder(cloud, stage)
     if stage.rbac:
         from skrkit.provision.roles import OFFICER_ROLE, assign
 
@@ -211,6 +206,20 @@ def set_stage(cloud: Cloud, stage: Stage) -> None:
             compute.virtual_machines.begin_create_or_update(
                 stage.resource_group, stage.vm, VirtualMachine(confidential_vm_body(cloud, stage))
             ).result()
+
+
+def _set_holder(cloud: Cloud, stage: Stage) -> None:
+    try:
+        if stage.hsm:
+            from skrkit.provision.hsm import set_hsm
+
+            set_hsm(cloud, stage)
+        else:
+            _set_vault(cloud, stage)
+    except ServiceError as error:
+        from skrkit.provision.deleted_names import with_ways_out
+
+        raise with_ways_out(cloud, stage, error) from error
 
 
 def _set_vault(cloud: Cloud, stage: Stage) -> None:

@@ -238,7 +238,7 @@ def tear_down(
             teardown_keys.purge(cloud, found) if found.type == KEY else _purge(cloud, found)
             work.gone(found, purged=True)
         elif found.deleted:
-            work.remaining.append(_waiting(found))
+            work.remaining.append(_waiting(cloud, found))
     return TornDown(removed=tuple(work.removed), purged=tuple(work.purged), remaining=tuple(work.remaining))
 
 
@@ -286,12 +286,14 @@ def _purge(cloud: Cloud, found: Found) -> None:
         kind.begin_purge_deleted(found.name, found.location).result()
 
 
-def _waiting(found: Found) -> Remaining:
+def _waiting(cloud: Cloud, found: Found) -> Remaining:
     """Return why something that was deleted is still there, and until when."""
     until = f"until {found.purge_date}" if found.purge_date else "until its retention ends"
     name = "its name stays taken" if found.type != KEY else "its name in there stays taken"
     if found.protected:
         return Remaining(found=found, why=f"soft-deleted and purge-protected {until}: nobody can purge it, and {name}")
-    return Remaining(
-        found=found, why=f"soft-deleted {until}: it can be recovered, and {name}", fix="skrkit teardown --purge --yes"
-    )
+    where = f" --cloud azure --subscription {cloud.subscription}" if cloud.world == "azure" else ""
+    if cloud.endpoints.name != "AzureCloud":
+        where += f" --azure-cloud {cloud.endpoints.name}"
+    why = f"soft-deleted {until}: it can be recovered, and {name}"
+    return Remaining(found=found, why=why, fix=f"skrkit teardown{where} --purge --yes")

@@ -202,7 +202,7 @@ class _Known:
             if not stage.hsm:
                 with suppress(SkrkitError):
                     self.vault = reader.vault(stage.vault_id(cloud))
-            self.found = read_key(reader, stage.vault_url(cloud), stage.vault_id(cloud), stage.key)
+            self.found = read_key(reader, stage.vault_url(cloud), stage.holder_id(cloud), stage.key)
 
     def walk(self, *, release: bool) -> None:
         """Walk step 4 as the VM. Raises what its steps raise."""

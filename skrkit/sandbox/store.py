@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,17 @@ from skrkit.errors import ServiceError
 
 SCHEMA_VERSION = 1
 MAX_KEPT_BYTES, KEPT_OVERHEAD_BYTES = 8 << 20, 250  # texts of documents in memory, and what a dict takes for each
+LOOKED_AT = 256  # documents that are not decoded again for each who only looks
 _ABSENT = ""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 Document = dict[str, Any]
 """A JSON object. Bytes are stored as base64 or PEM text by whoever owns the document."""
+
+
+@lru_cache(maxsize=LOOKED_AT)
+def _looked_at(text: str) -> Mapping[str, Any] | None:
+    return None if text == _ABSENT else json.loads(text)
 
 
 class Store:
@@ -105,6 +112,13 @@ class Store:
             text = self._read(kind, key)
         return None if text == _ABSENT else json.loads(text)
 
+    def look(self, kind: str, key: str) -> Mapping[str, Any] | None:
+        """Return the document to look at, never to change: the same object until it is written again."""
+        text = self._kept.get((kind, key))
+        if text is None:
+            text = self._read(kind, key)
+        return _looked_at(text)
+
     def get_many(self, kind: str, keys: Sequence[str]) -> dict[str, Document]:
         """Return the documents that are there, by id, in one read: for pages of lists, which are not kept in memory."""
         with self._lock:
@@ -115,10 +129,9 @@ class Store:
             ).fetchall()
         return {key: json.loads(body) for key, body in rows}
 
-    def kept(self, kind: str, key: str) -> Document | None:
-        """Return the document if it is in memory, without waiting for anybody; None says nothing."""
-        text = self._kept.get((kind, key), _ABSENT)
-        return None if text == _ABSENT else json.loads(text)
+    def kept(self, kind: str, key: str) -> Mapping[str, Any] | None:
+        """Return the document to look at if it is in memory, without waiting for anybody; None says nothing."""
+        return _looked_at(self._kept.get((kind, key), _ABSENT))
 
     def _read(self, kind: str, key: str) -> str:
         with self._lock:

@@ -122,7 +122,13 @@ def door(request: Request) -> str | None:
 
 def host(request: Request) -> str:
     """Return the host name that the client asked for, lower case, without a port."""
-    return (request.url.hostname or "").lower()
+    return request.headers.get("host", "").rpartition("@")[2].partition(":")[0].lower()
+
+
+def segments(request: Request) -> list[str]:
+    """Return the parts of the path, as they are once decoded, without those between doubled or trailing slashes."""
+    path: str = request.scope["path"]
+    return [part for part in path.split("/") if part]
 
 
 def new_request_id() -> str:

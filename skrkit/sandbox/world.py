@@ -62,5 +62,5 @@ class World:
 
     def setting(self, name: str) -> str:
         """Return a value of the document `settings/cast`, written once when the sandbox is made."""
-        cast = self.store.get("settings", "cast") or {}
+        cast = self.store.look("settings", "cast") or {}
         return str(cast[name])

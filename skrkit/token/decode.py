@@ -112,7 +112,7 @@ def _ascii(text: str | bytes, *, what: str, limit: int) -> str:
 def _part(text: str, *, what: str, where: str) -> bytes:
     data = b64url_bytes(text, what=what, where=where)
     # Two texts for one signature would let a token be counted as two: the spare bits of the last character are zero.
-    if b64url(data) != text:
+    if b64url(data[len(data) // 3 * 3 :]) != text[len(text) // 4 * 4 :]:
         raise ParseError(
             what=what,
             where=where,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from skrkit.encoding import any_b64_bytes, b64url_bytes, json_object, json_type, member
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
 MAX_JWKS_BYTES = 1 << 20  # MAA's own is some 10-60 kB: certificates with an SNP report inside
 _FIX = "Fetch <provider>/certs again and pass the answer as it came."
 _SOURCE = "RFC 7517 section 4; Azure Attestation, Signing Certificates"
+
+
+@lru_cache(maxsize=64)
+def _rsa_key(exponent: int, modulus: int) -> RSAPublicKey:
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
+
+    return RSAPublicNumbers(exponent, modulus).public_key()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +49,8 @@ class JwksKey:
 
     def public_key(self) -> RSAPublicKey:
         """Return the key for `cryptography`. Raises `ParseError` if the numbers make no RSA key."""
-        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
-
         try:
-            return RSAPublicNumbers(self.exponent, self.modulus).public_key()
+            return _rsa_key(self.exponent, self.modulus)
         except ValueError as cause:
             raise ParseError(
                 what=f"JWK {self.kid}",

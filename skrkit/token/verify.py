@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar, NoReturn
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from skrkit.encoding import json_type
 from skrkit.errors import ParseError, UsageError, VerificationError
 from skrkit.token.decode import UnverifiedToken, decode_jwt
 from skrkit.token.jwks import Jwks, JwksKey
 from skrkit.wire import Json, Span
+
+if TYPE_CHECKING:
+    from jwt.algorithms import Algorithm
 
 RS256 = ("RS256",)  # all that MAA signs with
 ALLOWED_ALGORITHMS = frozenset({"RS256", "PS256"})
@@ -211,6 +215,13 @@ def _usable(key: JwksKey, algorithm: str) -> JwksKey:
     return key
 
 
+@cache
+def _algorithm_of(name: str) -> Algorithm:
+    import jwt
+
+    return jwt.PyJWS(algorithms=[name]).get_algorithm_by_name(name)
+
+
 def _signature(token: UnverifiedToken, key: JwksKey, algorithm: str) -> None:
     import jwt
 
@@ -220,11 +231,7 @@ def _signature(token: UnverifiedToken, key: JwksKey, algorithm: str) -> None:
         _refuse("token.key", error.what, error.where, error.expected, error.found, error.fix)
     # Its decoder would go through the text once more, character by character: for a token of MAA as long as all else.
     covered = token.raw.rpartition(b".")[0]
-    if (
-        not jwt.PyJWS(algorithms=[algorithm])
-        .get_algorithm_by_name(algorithm)
-        .verify(covered, public_key, token.signature)
-    ):
+    if not _algorithm_of(algorithm).verify(covered, public_key, token.signature):
         found = f"one that does not verify ({jwt.InvalidSignatureError.__name__})"
         fix = "Compare the token with what the service sent; take it again if it was cut or edited."
         expected = f"{algorithm} over header and payload by key {key.kid}"

@@ -39,7 +39,7 @@ from skrkit.sandbox.arm.call import VAULT_TYPE, VM_TYPE, Call, Handler, arm_lock
 from skrkit.sandbox.arm.jsonc import decode_jsonc
 from skrkit.sandbox.arm.templates import deployments
 from skrkit.sandbox.roles.assignment import ensure_owner
-from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, media_type, new_request_id
+from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, media_type, new_request_id, segments
 
 if TYPE_CHECKING:
     from skrkit.sandbox.entra import Principal
@@ -144,7 +144,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def _answer(world: World, request: Request, raw: bytes) -> Response:
-    path = "/" + "/".join(part for part in request.url.path.split("/") if part)
+    path = "/" + "/".join(segments(request))
     caller = _authenticated(world, request.headers.get("authorization"))
     api_version = request.query_params.get("api-version", "")
     if not api_version:

@@ -23,7 +23,16 @@ from skrkit.sandbox.vault.access import check_network
 from skrkit.sandbox.vault.bundle import in_order
 from skrkit.sandbox.vault.call import Call, Handler, vault_lock
 from skrkit.sandbox.vault.errors import unsupported_media_type
-from skrkit.sandbox.web import AzureError, azure_error, body_bytes, body_object, host, media_type, new_request_id
+from skrkit.sandbox.web import (
+    AzureError,
+    azure_error,
+    body_bytes,
+    body_object,
+    host,
+    media_type,
+    new_request_id,
+    segments,
+)
 
 if TYPE_CHECKING:
     from skrkit.sandbox.world import World
@@ -93,7 +102,7 @@ def _hsm(world: World, request: Request) -> HsmResource:
 def _answer(
     world: World, lock: threading.RLock, table: list[Any], hsm: HsmResource, request: Request, raw: bytes
 ) -> Response:
-    path = "/" + "/".join(part for part in request.url.path.split("/") if part)
+    path = "/" + "/".join(segments(request))
     method = request.headers.get("x-http-method", request.method) if request.method == "POST" else request.method
     caller = access.authenticated(world, request.headers.get("authorization"))
     check_network(world, hsm, caller, request.client.host if request.client else "127.0.0.1")

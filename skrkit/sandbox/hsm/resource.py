@@ -80,7 +80,7 @@ def _domain_key(world: World, name: str) -> bytes:
 
 def activate(world: World, hsm: HsmResource, domain_key: bytes) -> None:
     """Give a Managed HSM its security domain: from now on it has keys and roles."""
-    body = hsm.body | {"properties": hsm.properties | {"securityDomainProperties": activation(active=True)}}
+    body = dict(hsm.body) | {"properties": hsm.properties | {"securityDomainProperties": activation(active=True)}}
     with world.store.transaction():
         world.store.put(DOMAIN_KIND, hsm.name, {"key": b64url(domain_key)})
         world.store.put(ARM_KIND, str(hsm.body["id"]).lower(), body)

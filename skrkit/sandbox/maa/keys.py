@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ class SigningKey:
     kid: str
     key: rsa.RSAPrivateKey = field(repr=False)
     certificate: x509.Certificate
+    published: Mapping[str, Json] = field(repr=False, compare=False)
 
 
 def signing_key(world: World, host: str) -> SigningKey:
@@ -50,9 +52,10 @@ def signing_key(world: World, host: str) -> SigningKey:
             document = _make(world, host)
             world.store.put(KIND, host, document)
         certificate = certificate_from(document["certificate"])
-        digest = hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()
+        der = certificate.public_bytes(Encoding.DER)
+        kid = base64.b64encode(hashlib.sha256(der).digest()).decode("ascii")
         made = SigningKey(
-            kid=base64.b64encode(digest).decode("ascii"), key=rsa_key(document["key"]), certificate=certificate
+            kid=kid, key=rsa_key(document["key"]), certificate=certificate, published=_published(kid, der)
         )
         world.cache[f"maa/{host}"] = made
         return made
@@ -77,19 +80,10 @@ def _make(world: World, host: str) -> Document:
 
 
 def jwks_of(world: World, host: str) -> dict[str, Json]:
-    """Return the JWK set that `https://<host>/certs` publishes; one without keys for a host that is no provider.
+    """Return the JWK set that `https://<host>/certs` publishes; one without keys for a host that is no provider."""
+    return {"keys": [] if find(world, host) is None else [dict(signing_key(world, host).published)]}
 
-    An entry has `x5c` and no `n` or `e`, as the real service promises no more.
-    """
-    if find(world, host) is None:
-        return {"keys": []}
-    made = signing_key(world, host)
-    der = made.certificate.public_bytes(Encoding.DER)
-    entry: dict[str, Json] = {
-        "alg": "RS256",
-        "kid": made.kid,
-        "kty": "RSA",
-        "use": "sig",
-        "x5c": [base64.b64encode(der).decode("ascii")],
-    }
-    return {"keys": [entry]}
+
+def _published(kid: str, der: bytes) -> dict[str, Json]:
+    """Return a key's entry in the JWK set: with `x5c` and without `n` or `e`, as the real service promises no more."""
+    return {"alg": "RS256", "kid": kid, "kty": "RSA", "use": "sig", "x5c": [base64.b64encode(der).decode("ascii")]}

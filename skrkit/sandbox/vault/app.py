@@ -24,6 +24,7 @@ from skrkit.sandbox.web import (
     media_type,
     new_request_id,
     off_loop,
+    segments,
 )
 
 if TYPE_CHECKING:
@@ -70,7 +71,19 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("DELETE", _DELETED, "purge", deletion.purge_key),
     ("POST", _DELETED + "/recover", "recover", deletion.recover_key),
 )
-_GET = re.compile(r"/+keys/+(?P<name>[0-9A-Za-z-]+)(?:/+(?!versions|rotationpolicy)[0-9A-Za-z]+)?/*", re.IGNORECASE)
+_NAME = r"/+keys/+(?P<name>[0-9A-Za-z-]+)"
+_QUICK = {
+    "GET": re.compile(_NAME + r"(?:/+(?!versions|rotationpolicy)[0-9A-Za-z]+)?/*", re.IGNORECASE),
+    "POST": re.compile(_NAME + r"(?:/+[0-9A-Za-z]+)?/+release/*", re.IGNORECASE),
+}
+_HEADERS = (
+    (b"cache-control", b"no-cache"),
+    (b"pragma", b"no-cache"),
+    (b"expires", b"-1"),
+    (b"strict-transport-security", b"max-age=31536000;includeSubDomains"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-ms-keyvault-service-version", SERVICE_VERSION.encode()),
+)
 METHODS = ["GET", "PUT", "POST", "PATCH", "DELETE"]
 MAX_VAULT_BODY_BYTES = 1 << 18  # an attestation token has 5 to 10 kB
 
@@ -85,7 +98,7 @@ def app(world: World) -> Starlette:
             raw = await body_bytes(request, limit=MAX_VAULT_BODY_BYTES)
         except AzureError as refusal:
             return refusal.response()
-        if _is_quick(world, request, raw):
+        if _is_quick(world, request):
             return _finished(world, lock, table, request, raw)
         return await off_loop(_finished, world, lock, table, request, raw)
 
@@ -93,12 +106,15 @@ def app(world: World) -> Starlette:
     return Starlette(routes=routes, exception_handlers={AzureError: azure_error})
 
 
-def _is_quick(world: World, request: Request, raw: bytes) -> bool:
-    """Return whether this is a `get` of a key in memory: less work than the way into another thread and back.
+def _is_quick(world: World, request: Request) -> bool:
+    """Return whether this is a `get` or `release` of a key in memory, which is best done at once.
 
-    A key with a rotation policy is none: a new version may be due, and RSA-4096 takes seconds.
+    A `get` is less work than the way into another thread and back. A release is mostly RSA, for which `cryptography`
+    does not let go of the interpreter: in another thread it would keep everybody waiting just as long, and itself
+    longer. A key with a rotation policy is none: a new version may be due, and RSA-4096 takes seconds.
     """
-    found = _GET.fullmatch(request.url.path) if request.method == "GET" and not raw else None
+    quick = _QUICK.get(request.method)
+    found = quick.fullmatch(request.scope["path"]) if quick else None
     if found is None:
         return False
     named = world.store.kept(NAME_KIND, f"{host(request).removesuffix(SUFFIX)}/{found['name']}".lower())
@@ -115,7 +131,7 @@ def _finished(world: World, lock: threading.RLock, table: list[Any], request: Re
         response = refusal.response()
     if response.headers.get("content-type") == "application/json":
         response.headers["content-type"] = "application/json; charset=utf-8"
-    response.headers.update(_headers(request, vault))
+    response.raw_headers += _headers(request, vault)
     return response
 
 
@@ -138,7 +154,7 @@ def _vault(world: World, request: Request) -> VaultResource:
 def _answer(
     world: World, lock: threading.RLock, table: list[Any], vault: VaultResource, request: Request, raw: bytes
 ) -> Response:
-    path = "/" + "/".join(part for part in request.url.path.split("/") if part)
+    path = "/" + "/".join(segments(request))
     method = request.headers.get("x-http-method", request.method) if request.method == "POST" else request.method
     caller = access.authenticated(world, request.headers.get("authorization"))
     access.check_network(world, vault, caller, request.client.host if request.client else "127.0.0.1")
@@ -182,20 +198,12 @@ def _route(table: list[Any], method: str, path: str) -> tuple[str, Handler, dict
     raise AzureError(501, "NotInSandbox", f"The sandbox does not have {method} {path}. See skrkit/sandbox/FIDELITY.md.")
 
 
-def _headers(request: Request, vault: VaultResource | None) -> dict[str, str]:
+def _headers(request: Request, vault: VaultResource | None) -> list[tuple[bytes, bytes]]:
     address = request.client.host if request.client else "127.0.0.1"
     headers = {
-        "Cache-Control": "no-cache",
-        "Pragma": "no-cache",
-        "Expires": "-1",
-        "Strict-Transport-Security": "max-age=31536000;includeSubDomains",
-        "X-Content-Type-Options": "nosniff",
         "x-ms-keyvault-region": vault.region if vault else "",
-        "x-ms-keyvault-service-version": SERVICE_VERSION,
+        "x-ms-client-request-id": request.headers.get("x-ms-client-request-id", ""),
         "x-ms-keyvault-network-info": f"conn_type=Ipv4;addr={address};act_addr_fam=InterNetwork;",
         "x-ms-request-id": new_request_id(),
     }
-    client_id = request.headers.get("x-ms-client-request-id")
-    if client_id:
-        headers["x-ms-client-request-id"] = client_id
-    return {name: value for name, value in headers.items() if value}
+    return [*_HEADERS, *((name.encode(), value.encode("latin-1")) for name, value in headers.items() if value)]

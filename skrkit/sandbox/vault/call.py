@@ -11,7 +11,6 @@ from starlette.responses import Response
 
 from skrkit.sandbox.arm.call import ARM_KIND
 from skrkit.sandbox.arm.vaults import VAULT_NAME_KIND
-from skrkit.sandbox.store import Document
 from skrkit.sandbox.vault.documents import Keys
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class VaultResource:
     A Managed HSM is one too, as far as its keys go: `HsmResource` says where it differs.
     """
 
-    body: Document
+    body: Mapping[str, Any]
 
     @property
     def name(self) -> str:
@@ -100,8 +99,8 @@ class VaultResource:
 
 def find_vault(world: World, name: str) -> VaultResource | None:
     """Return the live vault of that name, or None."""
-    pointer = world.store.get(VAULT_NAME_KIND, name.lower())
-    body = world.store.get(ARM_KIND, pointer["id"]) if pointer else None
+    pointer = world.store.look(VAULT_NAME_KIND, name.lower())
+    body = world.store.look(ARM_KIND, pointer["id"]) if pointer else None
     return VaultResource(body=body) if body else None
 
 

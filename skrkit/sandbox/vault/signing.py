@@ -40,13 +40,20 @@ class Signer:
     key: rsa.RSAPrivateKey = field(repr=False)
     chain: tuple[x509.Certificate, ...]
     header: dict[str, Any] = field(repr=False)
+    encoded_header: str = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "encoded_header", _part(self.header))
 
     def sign(self, payload: dict[str, Any]) -> str:
         """Return the compact JWS over a payload, RS256."""
-        parts = [json.dumps(part, separators=(",", ":")).encode() for part in (self.header, payload)]
-        covered = ".".join(b64url(part) for part in parts)
+        covered = f"{self.encoded_header}.{_part(payload)}"
         signature = self.key.sign(covered.encode("ascii"), padding.PKCS1v15(), hashes.SHA256())
         return f"{covered}.{b64url(signature)}"
+
+
+def _part(members: dict[str, Any]) -> str:
+    return b64url(json.dumps(members, separators=(",", ":")).encode())
 
 
 def signer(world: World, vault: VaultResource) -> Signer:

@@ -21,7 +21,9 @@ def doctor_report(cloud: Cloud, stage: Stage) -> dict[str, Json]:
     try:
         with _visit(cloud, stage) as visit:
             results = run_checks(
-                checks_for(inside=visit.inside is not None, outside=visit.outside is not None),
+                checks_for(
+                    inside=visit.inside is not None, outside=visit.outside is not None, hsm=bool(visit.names.hsm)
+                ),
                 visit,
             )
     except SkrkitError as error:
@@ -39,12 +41,13 @@ def _visit(cloud: Cloud, stage: Stage) -> DoctorVisit:
         resource_group=stage.resource_group,
         vm=stage.vm,
         vault=stage.vault,
+        hsm=stage.hsm,
         key=stage.key,
         attestation=stage.attestation,
         user_identity=stage.user_identity if stage.identity != "system" else "",
     )
     host = host_of()
     if cloud.world == "sandbox":
-        inside = cloud.enter(stage.vm, identity=known_choice(cloud, stage))
+        inside = cloud.enter(stage.vm, resource_group=stage.resource_group, identity=known_choice(cloud, stage))
         return Visit(host=host, names=names, inside=inside, outside=cloud)
     return in_azure(cloud, names, "" if host.tpm else "outside", host)

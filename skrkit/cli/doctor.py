@@ -6,6 +6,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from skrkit.cli.azure_cloud import add_azure_cloud, azure_of
+from skrkit.cli.hsm_option import add_hsm, hsm_of
+from skrkit.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -45,6 +47,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     names = parser.add_argument_group("names", "In Azure these are yours; the sandbox has its own.")
     for option in _NAMES:
         names.add_argument(f"--{option.replace('_', '-')}", metavar="NAME")
+    add_hsm(names)
     names.add_argument("--subscription", metavar="ID", help="default: AZURE_SUBSCRIPTION_ID")
     names.add_argument("--tenant", metavar="ID", help="default: AZURE_TENANT_ID")
     parser.set_defaults(func=run)
@@ -65,7 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
         if not ordinary:
             visit.calm = False
             checks = checks_for(
-                inside=visit.inside is not None or visit.outside is None, outside=visit.outside is not None
+                inside=visit.inside is not None or visit.outside is None,
+                outside=visit.outside is not None,
+                hsm=bool(visit.names.hsm),
             )
             results = run_checks(checks, visit, talk.progress)
         report = Report(results=results, where="this machine" if ordinary else _where(visit))
@@ -97,8 +102,17 @@ def _visit(arguments: argparse.Namespace) -> Visit:
     if arguments.cloud is None and vm and side != "outside":  # inside `skrkit sandbox exec --vm`
         from dataclasses import replace
 
-        named = replace(names, vm=names.vm or vm)
+        group, _, name = vm.rpartition("/")
+        named = replace(names, vm=names.vm or name, resource_group=names.resource_group or group)
         return in_sandbox(named, "inside", host)
+    if arguments.hsm == "":
+        raise UsageError(
+            what="Managed HSM",
+            where="--hsm",
+            expected="its name: the sandbox alone has one by default",
+            found="--hsm without a name",
+            fix="skrkit doctor --hsm NAME   or --cloud sandbox --hsm",
+        )
     cloud = azure_of(arguments)
     calm = arguments.cloud is None and not side
     return in_azure(cloud, names, side, host, calm=calm)
@@ -107,7 +121,7 @@ def _visit(arguments: argparse.Namespace) -> Visit:
 def _names(arguments: argparse.Namespace) -> Names:
     from skrkit.doctor.visit import Names
 
-    return Names(**{option: getattr(arguments, option) or "" for option in _NAMES})
+    return Names(**{option: getattr(arguments, option) or "" for option in _NAMES}, hsm=hsm_of(arguments))
 
 
 def _policy(arguments: argparse.Namespace) -> bytes:

@@ -223,7 +223,7 @@ class _Known:
             "vm": stage.vm,
             "object_id": acting.object_id if acting else "",
         }
-        unheard = self.cloud.enter(stage.vm, identity=choice)
+        unheard = self.cloud.enter(stage.vm, resource_group=stage.resource_group, identity=choice)
         inside = recorded(unheard, self._record)
         with Attester(inside) as attester, RestClient(inside) as rest:
             check_paravisor(attester.tpm)

@@ -115,7 +115,7 @@ def _identity(visit: Visit) -> Outcome:
     from skrkit.token.decode import decode_jwt
 
     cloud = visit.heard(visit.vm_side)
-    visit.vault_token = fetch_token(cloud, f"https://{cloud.endpoints.vault_suffix}")
+    visit.vault_token = fetch_token(cloud, f"https://{visit.vault_audience()}")
     visit.access_token = claims = decode_jwt(visit.vault_token).claims
     issued = claims.get("iat")
     if isinstance(issued, int):
@@ -128,11 +128,12 @@ def _identity(visit: Visit) -> Outcome:
 
 def _access_token(visit: Visit) -> Outcome:
     claims, cloud = visit.access_token, visit.vm_side
-    audience, expected = str(claims.get("aud") or ""), f"https://{cloud.endpoints.vault_suffix}"
+    audience, expected = str(claims.get("aud") or ""), f"https://{visit.vault_audience()}"
+    taken = (expected,) if visit.names.hsm else (expected, VAULT_APP)
     facts: dict[str, Json] = {name: claims.get(name) for name in ("aud", "iss", "tid", "oid", "exp")}
     facts["roles"] = claims.get("roles") or []
-    if audience.removesuffix("/") not in (expected, VAULT_APP):
-        said = f"The token is for {audience or 'nobody'}; the vault takes {expected} alone."
+    if audience.removesuffix("/") not in taken:
+        said = f"The token is for {audience or 'nobody'}; the {visit.holder} takes {expected} alone."
         return failed(said, facts, cause="access-token.wrong-audience")
     tenant = str(claims.get("tid") or "")
     if cloud.tenant and tenant.lower() != cloud.tenant.lower():
@@ -145,7 +146,7 @@ def _access_token(visit: Visit) -> Outcome:
     until = datetime.fromtimestamp(expires, UTC).isoformat(timespec="seconds")
     if left <= 0:
         return failed(f"The token has expired at {until}.", facts, cause="access-token.expired")
-    said = f"For {audience}, of tenant {tenant}, until {until}; roles: none needed, the vault looks at oid."
+    said = f"For {audience}, of tenant {tenant}, until {until}; roles: none needed, the {visit.holder} looks at oid."
     if left < _SOON_S:
         return warning(f"{said} Only {left} s are left.", facts, cause="access-token.expired")
     return ok(said, facts)
@@ -175,7 +176,7 @@ CHECKS = (
     Check(
         id="access-token.fits",
         title="The access token fits the vault",
-        proves="The token's audience, tenant and lifetime are what the vault asks for.",
+        proves="The token's audience, tenant and lifetime are what the vault, or Managed HSM, asks for.",
         side="inside",
         needs=("identity.token",),
         run=_access_token,

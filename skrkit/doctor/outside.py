@@ -103,22 +103,26 @@ def _vault(visit: Visit) -> Outcome:
         return skipped("No vault was named: --vault NAME --resource-group NAME")
     visit.vault = visit.reader.vault(visit.resource_id("Microsoft.KeyVault/vaults", visit.names.vault))
     properties = _members(visit.vault.get("properties"))
-    rules = _members(properties.get("networkAcls"))
     sku = str(_members(properties.get("sku")).get("name") or "").lower()
-    public = str(properties.get("publicNetworkAccess") or "Enabled").lower() != "disabled"
-    denies = str(rules.get("defaultAction") or "Allow").lower() == "deny"
     roles = properties.get("enableRbacAuthorization") is True
     facts: dict[str, Json] = {
         "sku": sku,
         "authorization": "roles" if roles else "access policies",
-        "public_network": public,
-        "firewall": "deny" if denies else "allow",
         "tenant": properties.get("tenantId"),
     }
     said = f"{visit.names.vault}: {sku or 'no SKU'}, goes by {facts['authorization']}"
     if sku != "premium":
         words = f"{said}: only Premium has HSM keys, which alone can be released."
         return failed(words, facts, cause="key.standard-vault")
+    return networks(said, facts, properties)
+
+
+def networks(said: str, facts: Mapping[str, Json], properties: Mapping[str, Json]) -> Outcome:
+    """Return what else is to be said of a vault, or Managed HSM, that is right: which networks it lets in."""
+    rules = _members(properties.get("networkAcls"))
+    public = str(properties.get("publicNetworkAccess") or "Enabled").lower() != "disabled"
+    denies = str(rules.get("defaultAction") or "Allow").lower() == "deny"
+    facts = {**facts, "public_network": public, "firewall": "deny" if denies else "allow"}
     if not public:
         said = f"{said}. Public access is off: only a private endpoint leads to it."
         return warning(said, facts, cause="access.private-only")

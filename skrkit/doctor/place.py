@@ -33,14 +33,20 @@ def in_sandbox(names: Names, side: Side, host: Host) -> Visit:
         vault=names.vault or stage.vault,
         key=names.key or stage.key,
         attestation=names.attestation or stage.attestation,
+        hsm=names.hsm,
         user_identity=names.user_identity,
     )
     return Visit(
         host=host,
         names=named,
-        inside=cloud.enter(named.vm, identity=_choice(cloud, named)) if side != "outside" else None,
+        inside=_entered(cloud, names, named) if side != "outside" else None,
         outside=cloud if side != "inside" else None,
     )
+
+
+def _entered(cloud: Cloud, given: Names, named: Names) -> Cloud:
+    """Return the sandbox seen from inside its VM, which a group that was given tells from others of that name."""
+    return cloud.enter(named.vm, resource_group=given.resource_group, identity=_choice(cloud, named))
 
 
 def in_azure(cloud: Cloud, names: Names, side: Side, host: Host, *, calm: bool = False) -> Visit:

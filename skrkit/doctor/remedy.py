@@ -22,15 +22,15 @@ def cause_of(error: SkrkitError, visit: Visit, heard: int) -> tuple[str, str]:
     if isinstance(error, ServiceError) and error.code in _TPM_CAUSES:
         cause = _TPM_CAUSES[error.code]
         return cause, remedy(cause, visit)
-    return _first(visit.case(error, since=heard))
+    return _first(visit.case(error, since=heard), visit)
 
 
 def cause_shown(visit: Visit) -> tuple[str, str]:
     """Return the cause, and its fix, that the evidence read so far shows by itself; empty texts without one."""
-    return _first(visit.case(since=len(visit.exchanges)))
+    return _first(visit.case(since=len(visit.exchanges)), visit)
 
 
-def _first(case: Case) -> tuple[str, str]:
+def _first(case: Case, visit: Visit) -> tuple[str, str]:
     from skrkit.diagnosis.explain import explain
 
     findings = explain(case).findings
@@ -39,7 +39,7 @@ def _first(case: Case) -> tuple[str, str]:
     first = findings[0]
     if first.certainty == "possible":  # it would look like this, and so would others: no name is given to it
         return "", f"Not known for sure. Possible: {', '.join(found.cause.id for found in findings[:3])}."
-    return first.cause.id, first.command or first.fix or first.cause.fix
+    return first.cause.id, _of_holder(first.command, visit) or first.fix or first.cause.fix
 
 
 def remedy(cause_id: str, visit: Visit) -> str:
@@ -48,7 +48,7 @@ def remedy(cause_id: str, visit: Visit) -> str:
 
     cause = cause_named(cause_id)
     names = {
-        "vault": visit.names.vault,
+        "vault": visit.names.hsm or visit.names.vault,
         "key": visit.names.key,
         "vm": visit.names.vm,
         "resource_group": visit.names.resource_group,
@@ -56,8 +56,14 @@ def remedy(cause_id: str, visit: Visit) -> str:
         "object_id": str(visit.access_token.get("oid") or ""),
     }
     known = {name: value for name, value in names.items() if value} | {"cause": cause_id}
-    command = cause.command_for(visit.either_side.read_faults())
+    cloud = visit.inside or visit.outside or visit.anywhere
+    command = cause.command_for(cloud.read_faults() if cloud else ())
     try:
-        return command.format_map(known) if command else cause.fix
+        return _of_holder(command, visit).format_map(known) if command else cause.fix
     except KeyError:  # the command asks for a name that this visit does not have
         return cause.fix
+
+
+def _of_holder(command: str, visit: Visit) -> str:
+    """Return a command for a key with the Azure CLI's option for a Managed HSM, where that has the key."""
+    return command.replace("--vault-name ", "--hsm-name ") if visit.names.hsm else command

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from skrkit.policy.model import ReleasePolicy
     from skrkit.wire import Json
 
-_UNNAMED = "No vault was named: --vault NAME"
+_UNNAMED = "No vault was named: --vault NAME, or --hsm NAME"
 _UNNAMED_KEY = "No key was named: --key NAME"
 _FIREWALL = ("ForbiddenByFirewall", "ForbiddenByConnection")
 NO_TOKEN = "skrkit-doctor-sends-no-token"  # noqa: S105 - the target of a preflight: nothing could be released for it
 _CHALLENGE = re.compile(r'(\w+)="([^"]*)"')
 
 
-def _reachable(visit: Visit) -> Outcome:
-    if not visit.names.vault:
+def reachable(visit: Visit) -> Outcome:
+    """Return whether the vault, or Managed HSM, answers somebody without a token, and of which tenant it asks one."""
+    if not (visit.names.hsm or visit.names.vault):
         return skipped(_UNNAMED)
     from skrkit.services.azure_errors import azure_call
     from skrkit.services.reader import KEYS_API
@@ -36,10 +37,13 @@ def _reachable(visit: Visit) -> Outcome:
 
     cloud, url = visit.heard(visit.either_side), visit.vault_url()
     try:
-        with azure_call(f"vault {visit.names.vault}"):
+        with azure_call(f"{visit.holder} {visit.names.hsm or visit.names.vault}"):
             send_request(cloud, "GET", f"{url}/keys?api-version={KEYS_API}")
     except ServiceError as answered:
-        if answered.code == "VaultNotFound":  # the sandbox's own word for a name that does not resolve
+        if answered.code in (
+            "VaultNotFound",
+            "ManagedHsmNotFound",
+        ):  # the sandbox's own word for a name that does not resolve
             return failed(answered.found, cause="network.vault-name")
         if answered.status != HTTPStatus.UNAUTHORIZED:
             raise
@@ -108,8 +112,7 @@ def _bundle(visit: Visit) -> dict[str, Json]:
     url, name = visit.vault_url(), visit.names.key
     if visit.outside is not None:
         return visit.reader.key(url, name)
-    suffix = visit.vm_side.endpoints.vault_suffix
-    with Reader(visit.heard(visit.vm_side), tokens={suffix: visit.vault_token}) as reader:
+    with Reader(visit.heard(visit.vm_side), tokens={visit.vault_audience(): visit.vault_token}) as reader:
         return reader.key(url, name)
 
 
@@ -191,8 +194,10 @@ def _preflight(visit: Visit) -> Outcome:
     except ServiceError as refused:
         if not is_about_target(refused):
             raise
-        return ok(f"Nothing but a token is missing. The vault said of a target that is none: {refused.found}")
-    return failed("The vault released a key for a target that is no token.", fix="Tell Azure's support at once.")
+        return ok(f"Nothing but a token is missing. The {visit.holder} said of a target that is none: {refused.found}")
+    return failed(
+        f"The {visit.holder} released a key for a target that is no token.", fix="Tell Azure's support at once."
+    )
 
 
 def is_about_target(refused: ServiceError) -> bool:
@@ -237,14 +242,14 @@ CHECKS = (
         proves="The vault's name resolves, its certificate is good, and it asks for a token of this tenant.",
         side="both",
         limit_s=NETWORK_LIMIT_S,
-        run=_reachable,
+        run=reachable,
     ),
     Check(
         id="key.attributes",
         title="The key can be released",
         proves="The key is there, enabled, exportable, and has a release policy.",
         side="both",
-        needs=("vault.reachable", "identity.token", "outside.sign-in"),
+        needs=("vault.reachable", "hsm.reachable", "identity.token", "outside.sign-in"),
         limit_s=NETWORK_LIMIT_S,
         run=_key,
     ),
@@ -263,16 +268,17 @@ RELEASE_CHECKS = (
     Check(
         id="release.preflight",
         title="May this identity release this key?",
-        proves="The vault lets this identity ask for a release, and the key is in a state to be released.",
+        proves="The vault, or Managed HSM, lets this identity ask for a release, and the key is in a state to be "
+        "released.",
         side="inside",
-        needs=("vault.reachable", "identity.token"),
+        needs=("vault.reachable", "hsm.reachable", "identity.token"),
         limit_s=NETWORK_LIMIT_S,
         run=_preflight,
     ),
     Check(
         id="release.done",
         title="A real release",
-        proves="The key leaves the vault for this VM, and only its vTPM opens it.",
+        proves="The key leaves the vault, or Managed HSM, for this VM, and only its vTPM opens it.",
         side="inside",
         needs=("maa.attests", "release.preflight"),
         limit_s=NETWORK_LIMIT_S,

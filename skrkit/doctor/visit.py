@@ -33,6 +33,7 @@ class Names:
     vault: str = ""
     key: str = ""
     attestation: str = ""
+    hsm: str = ""  # a Managed HSM, which then has the key, and not the vault
     user_identity: str = ""  # of the VM's identities the one that it is to act as: a name or a resource id
 
 
@@ -127,9 +128,20 @@ class Visit:
 
         return recorded(replace(cloud, settings=AT_ONCE), self.exchanges.append)
 
+    @property
+    def holder(self) -> str:
+        """What has the key, as a word in a sentence: "vault" or "Managed HSM"."""
+        return "Managed HSM" if self.names.hsm else "vault"
+
     def vault_url(self) -> str:
-        """Return the vault's address."""
-        return self.either_side.endpoints.vault_url(self.names.vault)
+        """Return the address of what has the key: the Managed HSM if there is one, else the vault."""
+        endpoints, names = self.either_side.endpoints, self.names
+        return endpoints.hsm_url(names.hsm) if names.hsm else endpoints.vault_url(names.vault)
+
+    def vault_audience(self) -> str:
+        """Return the host that an access token for what has the key is for."""
+        endpoints = self.either_side.endpoints
+        return endpoints.managedhsm_suffix if self.names.hsm else endpoints.vault_suffix
 
     def case(self, error: SkrkitError | None = None, *, since: int = 0) -> Case:
         """Return what this visit knows as a case: of `error`, with the exchanges from number `since` on."""
@@ -178,11 +190,13 @@ class Visit:
         with Reader(self.heard(self.outside)) as reader:
             with suppress(SkrkitError):
                 self.vm = self.vm or reader.vm(self.resource_id("Microsoft.Compute/virtualMachines", names.vm))
-            with suppress(SkrkitError):
-                self.vault = self.vault or reader.vault(self.resource_id("Microsoft.KeyVault/vaults", names.vault))
-            if names.vault and names.key:
-                vault_id = self.resource_id("Microsoft.KeyVault/vaults", names.vault)
-                self.found = read_key(reader, self.vault_url(), vault_id, names.key)
+            if not names.hsm:
+                with suppress(SkrkitError):
+                    self.vault = self.vault or reader.vault(self.resource_id("Microsoft.KeyVault/vaults", names.vault))
+            if (names.hsm or names.vault) and names.key:
+                kind = "managedHSMs" if names.hsm else "vaults"
+                holder_id = self.resource_id(f"Microsoft.KeyVault/{kind}", names.hsm or names.vault)
+                self.found = read_key(reader, self.vault_url(), holder_id, names.key)
 
     def resource_id(self, kind: str, name: str) -> str:
         """Return the id of a resource of the resource group that was named."""
@@ -192,7 +206,7 @@ class Visit:
     def _asked(self) -> dict[str, str]:
         names = self.names
         return {
-            "vault": names.vault,
+            "vault": names.hsm or names.vault,
             "key": names.key,
             "resource_group": names.resource_group,
             "vm": names.vm,

@@ -92,13 +92,14 @@ def _assignment(found: Any, role: str) -> dict[str, Json]:
 def held_roles(client: KeyVaultAccessControlClient, key: str, object_id: str) -> tuple[HeldRole, ...]:
     """Return the local roles that a principal holds at a key, at all keys, or at the whole HSM.
 
-    Each scope is asked for by itself: what a list shows of the scopes around it is not the same everywhere.
+    Without a name of a key, those at all keys and at the HSM. Each scope is asked for by itself: what a list shows of
+    the scopes around it is not the same everywhere.
     """
     with azure_call("local roles"):
         definitions = {str(each.name).lower(): each for each in client.list_role_definitions("/")}
         found = {
             str(each.role_assignment_id): each
-            for scope in ("/", "/keys", f"/keys/{key}")
+            for scope in ("/", "/keys", *([f"/keys/{key}"] if key else []))
             for each in client.list_role_assignments(scope)
         }
     return tuple(

@@ -214,7 +214,9 @@ def test_a_side_has_its_own_checks_and_those_of_both() -> None:
     assert "machine.kind" in inside - outside
     assert "vault.grant" in outside - inside
     assert {"maa.reachable", "vault.reachable", "key.attributes", "clock.right"} <= inside & outside
-    assert len(checks_for(inside=True, outside=True)) == len(ALL)
+    of_vault, of_hsm = (set(checks_for(inside=True, outside=True, hsm=hsm)) for hsm in (False, True))
+    assert of_vault | of_hsm == set(ALL)
+    assert {each.id for each in of_hsm - of_vault} == {"hsm.resource", "hsm.grant", "hsm.reachable"}
 
 
 def test_a_fix_comes_from_the_catalogue_with_the_names_of_the_visit() -> None:

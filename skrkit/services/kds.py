@@ -23,16 +23,23 @@ HOST = "kdsintf.amd.com"
 BASE = f"https://{HOST}"
 TIMEOUT_S = 20
 MAX_ANSWER_BYTES = 1 << 16  # a chain is 4700 bytes, a VCEK 1360
+MAX_BUNDLE_BYTES = 4 << 20  # a system's trusted certificates are some 200 kB
 PAUSE_S = 10  # how long KDS refuses an equal request (go-sev-guest observed it)
 _SPL = {"fmc": "fmcSPL", "bootloader": "blSPL", "tee": "teeSPL", "snp": "snpSPL", "microcode": "ucodeSPL"}
 NOT_FOUND, THROTTLED = 404, 429
 
 
 def cache_directory() -> Path:
-    """Return the folder that answers are kept in: $XDG_CACHE_HOME/skrkit/kds, ~/.cache/skrkit/kds by default."""
+    """Return the folder that answers are kept in: $XDG_CACHE_HOME/skrkit/kds, ~/.cache/skrkit/kds by default.
+
+    Where SSL_CERT_FILE says whom TLS trusts, it is one for these certificates alone: what a sandbox answers in AMD's
+    name is no answer of AMD's.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
     root = Path(base) if base.startswith("/") else Path.home() / ".cache"
-    return root / "skrkit" / "kds"
+    folder = root / "skrkit" / "kds"
+    trusted = os.environ.get("SSL_CERT_FILE", "")
+    return folder / hashlib.sha256(_read(Path(trusted), MAX_BUNDLE_BYTES) or b"").hexdigest() if trusted else folder
 
 
 def http_get(url: str) -> bytes:
@@ -177,10 +184,10 @@ def _is_certificates(data: bytes) -> bool:
     return True
 
 
-def _read(path: Path) -> bytes | None:
+def _read(path: Path, limit: int = MAX_ANSWER_BYTES) -> bytes | None:
     try:
         with path.open("rb") as file:
-            return file.read(MAX_ANSWER_BYTES + 1)
+            return file.read(limit + 1)
     except OSError:
         return None
 

@@ -164,7 +164,22 @@ def test_cache_that_cannot_be_written_is_done_without(captures: Path, tmp_path: 
     assert service(tmp_path, amd).fetch_chain(Product.MILAN) == chain
 
 
+def test_what_others_vouch_for_is_kept_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A sandbox answers in AMD's name, and TLS trusts it for as long as SSL_CERT_FILE says so."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    folders = [kds.cache_directory()]
+    for name in ("one", "other"):
+        (tmp_path / name).write_text(name, encoding="ascii")
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / name))
+        folders.append(kds.cache_directory())
+    assert len(set(folders)) == 3
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "one"))
+    assert kds.cache_directory() == folders[1]
+
+
 def test_cache_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert kds.cache_directory() == tmp_path / "skrkit" / "kds"
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")

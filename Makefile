@@ -55,7 +55,7 @@ bench: $(VENV)/.browser ## print figures and ratios, each beside the bare calls 
 
 .PHONY: bench-load
 bench-load: $(VENV)/.dev ## fifty clients for a minute, ten thousand keys, a hundred kills: does the sandbox hold?
-	SKRKIT_BENCH_LOAD_S=60 SKRKIT_BENCH_KILLS=100 $(BIN)/python -m pytest tests/bench/bench_load.py -m bench -o python_files='bench_*.py' -q
+	SKRKIT_BENCH_LOAD_S=60 SKRKIT_BENCH_KILLS=100 $(BIN)/python -m pytest tests/bench/bench_load.py tests/bench/bench_releases.py -m bench -o python_files='bench_*.py' -q
 
 .PHONY: notebooks workshop
 notebooks: $(VENV)/.dev ## execute the notebooks anew and write them with their outputs

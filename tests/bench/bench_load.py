@@ -1,4 +1,4 @@
-"""The sandbox under load: fifty SDK clients at once, releases one after the other, ten thousand keys, and kill -9.
+"""The sandbox under load: fifty SDK clients at once, ten thousand keys, and kill -9.
 
 `make bench` keeps the load and the kills short; `make bench-load` takes the whole minute and all hundred kills.
 
@@ -9,7 +9,6 @@ stands below the table. All clients run on the same processors as the sandbox.
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import os
@@ -28,32 +27,21 @@ from typing import Any
 import pytest
 from azure.keyvault.keys import KeyClient
 from azure.keyvault.keys._shared import http_challenge_cache
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from skrkit.sandbox import process
 from skrkit.sandbox.endpoint import STATE_FILE, Endpoint
-from skrkit.sandbox.maa.keys import signing_key
 from skrkit.sandbox.store import Store
-from skrkit.sandbox.vault.call import find_vault
 from skrkit.sandbox.vault.documents import Keys
-from skrkit.sandbox.vault.signing import signer
-from tests.bench.bench_vault import Caller, calling
 from tests.bench.figures import Figures, Measured
 from tests.bench.load_client import READ_KEY
 from tests.bench.load_client import key_client as client_of
 from tests.sandbox.running import STAGE, ask, bearer, connection, operator_token, staged
-from tests.sandbox.vault.attested import KEK, POLICY, PROVIDER, claims, encoded, token
-from tests.sandbox.vault.azure import Azure
 
 pytestmark = pytest.mark.bench
 
 LOAD_S = float(os.environ.get("SKRKIT_BENCH_LOAD_S", "10"))
 KILLS = int(os.environ.get("SKRKIT_BENCH_KILLS", "5"))
 CLIENTS, PROCESSES, PAUSE_S = 50, 2, 0.25
-RELEASES, AT_ONCE = 100, 8
 MANY, FEW = 10_000, 1_000
 WRITERS = 8
 VAULT_RESOURCE = "https://vault.azure.net"
@@ -140,81 +128,6 @@ def test_fifty_clients_without_a_pause(sandbox: Endpoint, figures: Figures) -> N
     rate = (len(gets) + len(came["written"])) / seconds
     figures.note(
         "fifty clients without a pause", f"{rate:.0f} requests a second, p99 {gets[len(gets) * 99 // 100]:.3f} s"
-    )
-
-
-# --- releases
-
-
-@pytest.fixture
-def azure(tmp_path: Path) -> Iterator[Azure]:
-    """A sandbox in this process, with one releasable RSA-2048 key."""
-    made = Azure(tmp_path)
-    made.make_group()
-    made.make_vault("premium")
-    body = {"kty": "RSA-HSM", "attributes": {"exportable": True}, "release_policy": {"data": encoded(POLICY)}}
-    assert made.vault("POST", "/keys/skr/create", body).status_code == 200
-    yield made
-    made.world.store.close()
-
-
-async def released(call: Caller, count: int) -> None:
-    """Send releases, a few of them at once."""
-    places = asyncio.Semaphore(AT_ONCE)
-
-    async def one() -> None:
-        async with places:
-            assert await call._exchange() == 200
-
-    await asyncio.gather(*(one() for _ in range(count)))
-
-
-@pytest.mark.figure("release-rate")
-def test_releases(azure: Azure, figures: Figures) -> None:
-    """A release on the server's side beside its cryptography, called from one thread: no HTTP, no checks, no JSON.
-
-    `cryptography` holds the interpreter while it signs, so that more threads or processors bring neither side more.
-    """
-    _, stored = azure.world.store.list("vault-key", "premium/skr/")[0]
-    vault = find_vault(azure.world, "premium")
-    assert vault is not None
-    pem, attestation, service = (
-        stored["pem"].encode(),
-        signing_key(azure.world, PROVIDER).key,
-        signer(azure.world, vault),
-    )
-    public, numbers, message = attestation.public_key(), KEK.public_key().public_numbers(), os.urandom(4000)
-    signature = attestation.sign(message, padding.PKCS1v15(), hashes.SHA256())
-    oaep = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
-
-    def bare() -> None:
-        public.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
-        private = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
-        wrapping = rsa.RSAPublicNumbers(numbers.e, numbers.n).public_key()  # another one in each token
-        aes_key = os.urandom(32)
-        wrapping.encrypt(aes_key, oaep)
-        aes_key_wrap_with_padding(aes_key, private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
-        service.key.sign(message, padding.PKCS1v15(), hashes.SHA256())
-
-    body = json.dumps({"target": token(azure, claims(azure))}).encode()
-    ours, beside = [], []
-    with calling(azure, "POST", "/keys/skr/release", body) as call:
-        for _ in range(12):
-            start = time.perf_counter()
-            call.loop.run_until_complete(released(call, RELEASES))
-            middle = time.perf_counter()
-            for _ in range(RELEASES):
-                bare()
-            ours.append((middle - start) / RELEASES)
-            beside.append((time.perf_counter() - middle) / RELEASES)
-    figures.hand_in(
-        "release-rate",
-        Measured(
-            value=statistics.median(ours),
-            beside=statistics.median(beside),
-            least=min(ours),
-            least_beside=min(beside),
-        ),
     )
 
 

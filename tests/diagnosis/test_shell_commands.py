@@ -63,8 +63,8 @@ class Shell:
     def run(self, *lines: str) -> tuple[int, str]:
         """Return how the lines ended, and what they printed."""
         script = "\n".join((f"cd '{self.folder}'", "export TSS2_LOG=all+NONE", *lines))
-        more = {"PATH": self._path, "XDG_CACHE_HOME": str(self.folder)}
-        done = skrkit(self._home, "sandbox", "exec", "--vm", STAGE.vm, "--", "sh", "-c", script, **more)
+        command = ("sandbox", "exec", "--vm", STAGE.vm, "--", "sh", "-c", script)
+        done = skrkit(self._home, *command, PATH=self._path, XDG_CACHE_HOME=str(self.folder))
         return done.returncode, done.stdout
 
     def file(self, name: str) -> bytes:

@@ -128,15 +128,16 @@ class Cloud:
             load_amd_roots=_amd_roots,
         )
 
-    def enter(self, vm: str, *, identity: IdentityChoice | None = None) -> Cloud:
+    def enter(self, vm: str, *, resource_group: str = "", identity: IdentityChoice | None = None) -> Cloud:
         """Return this world seen from inside the VM, as its managed identity: the one that `identity` names.
 
         Without it that is the one that IMDS takes by itself: the system-assigned one, or else the only one.
+        `resource_group` is asked for where VMs of several groups have the name.
         In Azure that must be this machine: `UsageError` where it has no vTPM. That its name is `vm` is not asked here,
         because only IMDS knows it (`services.imds.check_machine`).
         """
         return replace(
-            self.enter_vm(self, vm),
+            self.enter_vm(self, f"{resource_group}/{vm}" if resource_group else vm),
             vm=vm,
             identity=identity,
             make_credential=lambda options: _managed_identity(options, identity),
@@ -288,7 +289,7 @@ def _enter_this_machine(cloud: Cloud, vm: str) -> Cloud:
             where=LINUX_TPM,
             expected="the device of an Azure confidential VM",
             found="no such device: this machine is not the VM, or has no vTPM",
-            fix=f"Copy skrkit into {vm} and run the same command there, as root, with --step 4. "
+            fix=f"Copy skrkit into {vm.rpartition('/')[2]} and run the same command there, as root, with --step 4. "
             "From here, --remote sends step 4 there by run command, and --step 3 takes the steps before it.",
         )
     return replace(

@@ -90,7 +90,7 @@ class Walk:
         if self.cloud.world == "azure":
             self._check_inside()
         else:
-            inside = self.cloud.enter(self.stage.vm, identity=choice)
+            inside = self._inside(choice)
             identity.request_token(inside, self.stage.token_resource(self.cloud), show=self._shown(1))
         self._release(self._known_keys(), reads=False)
         return self.artefacts
@@ -105,11 +105,14 @@ class Walk:
             if show is not None:
                 show(artefact)
 
+    def _inside(self, choice: IdentityChoice | None = None) -> Cloud:
+        return self.cloud.enter(self.stage.vm, resource_group=self.stage.resource_group, identity=choice)
+
     def _check_inside(self) -> None:
         """Return nothing if this machine is the VM of the stage. Raises `UsageError` if it is not."""
         from skrkit.services.imds import check_machine
 
-        inside = self.cloud.enter(self.stage.vm)
+        inside = self._inside()
         check_machine(inside, vm=self.stage.vm, resource_group=self.stage.resource_group)
 
     def _choice(self) -> IdentityChoice | None:
@@ -133,7 +136,7 @@ class Walk:
         with self.doing(STEP_TITLES[1]):
             self.identity = identity.enable(self.cloud, self.stage, show=show)
             if self.cloud.world == "sandbox" and self.remote is None:  # else this is done inside the VM, with step 4
-                inside = self.cloud.enter(self.stage.vm, identity=self._choice())
+                inside = self._inside(self._choice())
                 identity.request_token(inside, self.stage.token_resource(self.cloud), show=show)
         if max(self.steps) >= 2:
             with self.doing(STEP_TITLES[2]):
@@ -186,7 +189,7 @@ class Walk:
         from skrkit.services.rest import RestClient
         from skrkit.services.vault import Vault, key_client
 
-        inside = self.cloud.enter(self.stage.vm, identity=self._choice())
+        inside = self._inside(self._choice())
         url = self.stage.vault_url(self.cloud)
         issuer = provider_url(self.stage.attestation)
         made = Collector(4, self._shown(4))

@@ -43,7 +43,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     reset = action("reset", _reset, "end the sandbox and remove its state: tenant, vaults, keys, VMs")
     reset.add_argument("--yes", action="store_true", help="do not ask")
     env = action("env", _env, 'print what leads a shell into the sandbox: eval "$(skrkit sandbox env)"')
-    env.add_argument("--vm", metavar="NAME", help="from inside this VM: its IMDS, its vTPM")
+    env.add_argument("--vm", metavar="NAME", help="from inside this VM, NAME or GROUP/NAME: its IMDS, its vTPM")
     env.add_argument("--shell", choices=_SHELLS, default="sh")
     fault = action("fault", _fault, "switch a named fault on or off: what Azure says when that is wrong")
     add_fault_arguments(fault)
@@ -53,7 +53,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     setting.add_argument("name", nargs="?", metavar="NAME", help="vault-limits (429 as in Azure), or role-delay")
     setting.add_argument("state", nargs="?", choices=("on", "off"))
     run = action("exec", _exec, "run any program in the sandbox")
-    run.add_argument("--vm", metavar="NAME", help="from inside this VM: its IMDS, its vTPM")
+    run.add_argument("--vm", metavar="NAME", help="from inside this VM, NAME or GROUP/NAME: its IMDS, its vTPM")
     run.add_argument("command", nargs="...", metavar="-- COMMAND", help="the program and its arguments")
     for each in (up, down, status, reset, env, fault, setting):
         each.add_argument("--json", action="store_true", help="print one JSON document")

@@ -152,7 +152,7 @@ def walked(step: int) -> World:
         cloud=cloud,
         stage=stage,
         step=step,
-        inside=cloud.enter(stage.vm),
+        inside=cloud.enter(stage.vm, resource_group=stage.resource_group),
         identity=walk.identity,
         access=walk.access,
         keys=walk.keys,

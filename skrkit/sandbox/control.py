@@ -58,7 +58,7 @@ def app(world: World) -> Starlette:
                 "faults": world.faults.names(),
                 "settings": await run_in_threadpool(_settings_on, world),
                 "vms": [
-                    {"name": door.name, "proxy": f"http://127.0.0.1:{door.proxy_port}", "tcti": door.tcti}
+                    {"name": endpoint.called(door), "proxy": f"http://127.0.0.1:{door.proxy_port}", "tcti": door.tcti}
                     for door in endpoint.vms
                 ],
             }

@@ -46,8 +46,9 @@ class Doors:
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def list(self) -> tuple[VmDoor, ...]:
-        """Return the VMs' doors, in order of name."""
-        return tuple(sorted((opened.door for opened in self._open.values()), key=lambda door: door.name))
+        """Return the VMs' doors, in order of name and resource group."""
+        doors = (opened.door for opened in self._open.values())
+        return tuple(sorted(doors, key=lambda door: (door.name, door.resource_id)))
 
     async def open_outer(self, port: int, *, fixed: bool) -> int:
         """Open the outer door and return its port: `port` if it is free or `fixed`, else any. Raises `OSError`."""

@@ -35,6 +35,11 @@ class VmDoor:
         """What TPM2TOOLS_TCTI takes, and `skrkit.tpm.open_transport`."""
         return f"swtpm:host=127.0.0.1,port={self.tpm_port}"
 
+    @property
+    def with_group(self) -> str:
+        """Resource group and name, "group/name": there may be a VM of this name in another group too."""
+        return f"{self.resource_id.split('/')[4]}/{self.name}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
@@ -69,17 +74,32 @@ class Endpoint:
         return self.home / CA_FILE
 
     def vm(self, name: str) -> VmDoor:
-        """Return the door of the VM of this name. Raises `UsageError` listing the VMs there are."""
-        for door in self.vms:
-            if door.name.lower() == name.lower():
-                return door
+        """Return the door of the VM of this name, or of "group/name" or a resource id.
+
+        Raises `UsageError` listing the VMs there are, and for a name alone that several have.
+        """
+        wanted = name.lower()
+        found = [door for door in self.vms if wanted in (door.name.lower(), door.with_group.lower(), door.resource_id)]
+        if len(found) == 1:
+            return found[0]
+        fix = "Run `skrkit walkthrough` to make cvm-1, or make a VM through Resource Manager."
+        if found:
+            group = found[0].with_group.partition("/")[0]
+            fix = (
+                f"Name its resource group too: --vm {found[0].with_group} of `skrkit sandbox`, --resource-group {group}"
+            )
         raise UsageError(
             what="--vm",
             where="the sandbox",
-            expected=", ".join(door.name for door in self.vms) or "a VM, of which there is none yet",
-            found=name,
-            fix="Run `skrkit walkthrough` to make cvm-1, or make a VM through Resource Manager.",
+            expected=", ".join(map(self.called, self.vms)) or "a VM, of which there is none yet",
+            found=f"{name}, of which there are {len(found)}" if found else name,
+            fix=fix,
         )
+
+    def called(self, door: VmDoor) -> str:
+        """Return what a VM is called among those here: its name, or "group/name" where others have the name too."""
+        alone = [each.name.lower() for each in self.vms].count(door.name.lower()) == 1
+        return door.name if alone else door.with_group
 
     def document(self) -> dict[str, Any]:
         """Return the endpoint file's JSON. It holds secrets: the file is for its owner alone."""

@@ -22,7 +22,8 @@ REMOVED = ("NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy", "SSL_CERT_DIR", "ID
 def environment_of(endpoint: Endpoint, vm: str | None) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the variables to set and the names to remove, outside (`vm` None, the operator's laptop) or in a VM.
 
-    Inside a VM there is no operator secret. Raises `UsageError` for a VM that is not there.
+    `vm` is as `Endpoint.vm` takes it. Inside a VM there is no operator secret. Raises `UsageError` for a VM that is not
+    there.
     """
     door = endpoint.vm(vm) if vm else None
     proxy = f"http://127.0.0.1:{door.proxy_port}" if door else endpoint.proxy_url
@@ -36,7 +37,7 @@ def environment_of(endpoint: Endpoint, vm: str | None) -> tuple[dict[str, str], 
         "TPM2TOOLS_TCTI": door.tcti,
         "TPM2_PYTSS_TCTI": door.tcti,
         "SKRKIT_EVENT_LOG": door.event_log,
-        "SKRKIT_VM": door.name,
+        "SKRKIT_VM": endpoint.called(door),
     }
     return variables, REMOVED + OPERATOR_VARIABLES
 

@@ -100,7 +100,7 @@ def _order(call: Call) -> Order:
 def _run(call: Call, machine: Machine, order: Order) -> tuple[bytes, bytes]:
     """Return what the far end wrote to its standard output and standard error."""
     endpoint = call.world.cache["server"].endpoint
-    variables, removed = environment_of(endpoint, machine.name)
+    variables, removed = environment_of(endpoint, machine.resource_id)
     environment = {name: value for name, value in os.environ.items() if name not in removed} | variables
     environment[HOME_VARIABLE] = str(call.world.home)
     folder = call.world.home / MACHINES_FOLDER / machine.vm_id / FOLDER

@@ -45,7 +45,7 @@ class Server:
         from skrkit.sandbox.app import HostRouter
         from skrkit.sandbox.cast import ensure_cast
         from skrkit.sandbox.doors import Doors
-        from skrkit.sandbox.machine import Machines
+        from skrkit.sandbox.machines import Machines
         from skrkit.sandbox.silicon import Silicon
         from skrkit.sandbox.store import Store
         from skrkit.sandbox.tls import TlsAuthority

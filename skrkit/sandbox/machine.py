@@ -1,4 +1,4 @@
-"""The sandbox's confidential VMs: a vTPM each, the paravisor's behaviour around it, and the host's certificates.
+"""A confidential VM of the sandbox: its vTPM, the paravisor's behaviour around it, and the host's certificates.
 
 The paravisor (HCL) creates the AK, fills the NV indexes, measures the boot, and rebuilds the report when the
 guest reads it. Sources: github.com/microsoft/openvmm, the OpenHCL paravisor; for THIM,
@@ -37,7 +37,7 @@ Power: TypeAlias = Literal["running", "stopped", "deallocated"]
 
 
 @dataclass(slots=True, kw_only=True)
-class _Wishes:
+class Wishes:
     """What is wanted of a machine: the ports that its doors had, so that it gets them again, and whether it is on."""
 
     proxy_port: int | None = None
@@ -86,7 +86,7 @@ class Machine:
         now: Callable[[], datetime],
         state: VtpmState,
         keys: Keys | None = None,
-        wishes: _Wishes | None = None,
+        wishes: Wishes | None = None,
         booted_securely: bool | None = None,
         faults: Callable[[], Set[str]] = no_faults,
     ) -> None:
@@ -98,7 +98,7 @@ class Machine:
         self._store = store
         self._now = now
         self._keys = keys
-        self._wishes = wishes or _Wishes()
+        self._wishes = wishes or Wishes()
         self._lock = threading.RLock()
         self._state = state
         self._booted_securely = identity.secure_boot if booted_securely is None else booted_securely
@@ -107,6 +107,32 @@ class Machine:
         # When the last report was built, over which user data, and with which faults.
         self._reported: tuple[datetime, bytes, tuple[str, ...]] | None = None
         self.vtpm = Vtpm(state, on_nv_read=self._before_nv_read)
+
+    @classmethod
+    def from_document(cls, resource_id: str, document: Document, *, chip: Chip, **around: Any) -> Machine:
+        """Return a machine as it was saved, in a new process. `around` is the rest of what a machine is made of."""
+        identity = Identity(
+            resource_id=resource_id,
+            name=document["name"],
+            region=document["region"],
+            vm_id=document["vm_id"],
+            secure_boot=document["secure_boot"],
+            report_id=bytes.fromhex(document["report_id"]),
+        )
+        wishes = Wishes(
+            proxy_port=document["proxy_port"],
+            tpm_port=document["tpm_port"],
+            power=document.get("power", "running"),  # older states had no such member
+        )
+        return cls(
+            identity,
+            chip=chip,
+            state=VtpmState.from_document(document["vtpm"]),
+            keys=Keys(ak=int(document["ak"], 16), ek=int(document["ek"], 16)),
+            wishes=wishes,
+            booted_securely=document.get("booted_securely", identity.secure_boot),  # nor this one
+            **around,
+        )
 
     def faulty(self, name: str) -> bool:
         """Return whether the fault of that name is on."""
@@ -150,7 +176,7 @@ class Machine:
     @proxy_port.setter
     def proxy_port(self, port: int | None) -> None:
         self._wishes.proxy_port = port
-        self._save()
+        self.save()
 
     @property
     def tpm_port(self) -> int | None:
@@ -160,7 +186,7 @@ class Machine:
     @tpm_port.setter
     def tpm_port(self, port: int | None) -> None:
         self._wishes.tpm_port = port
-        self._save()
+        self.save()
 
     @property
     def power(self) -> Power:
@@ -179,7 +205,7 @@ class Machine:
                 self._power_on()  # the setting was changed: as with a real VM, that takes a start
             response = interposer.answer(self, command)
             if self.vtpm.dirty:
-                self._save()
+                self.save()
             return response
 
     def reboot(self) -> None:
@@ -190,13 +216,13 @@ class Machine:
         with self._lock:
             self._wishes.power = "running"
             self._power_on()
-            self._save()
+            self.save()
 
     def shut_down(self, power: Literal["stopped", "deallocated"]) -> None:
         """Stop the machine. What a vTPM keeps without power stays: NV indexes, and all seeds but the NULL one."""
         with self._lock:
             self._wishes.power = power
-            self._save()
+            self.save()
 
     def thim(self) -> dict[str, str]:
         """Return what `/metadata/THIM/amd/certification` answers: the certificates that go with the reports."""
@@ -208,7 +234,7 @@ class Machine:
             "cacheControl": "86400",
         }
 
-    def _manufacture(self, authority: akcert.VtpmAuthority) -> None:
+    def manufacture(self, authority: akcert.VtpmAuthority) -> None:
         """Do what happens once in a machine's life: keys, AK certificate, platform NV indexes, first boot."""
         self.vtpm.startup(clear=True)
         ek, ak = self.vtpm.create_ek(), self.vtpm.create_ak()
@@ -223,12 +249,12 @@ class Machine:
         certificate = authority.issue(rsa.RSAPublicNumbers(65537, self._keys.ak).public_key(), vm_id=self.vm_id)
         self.vtpm.platform_nv_write(NV_AK_CERTIFICATE, certificate.ljust(akcert.NV_SIZE, b"\0"))
 
-    def _renew_ak_certificate(self, authority: akcert.VtpmAuthority) -> None:
+    def renew_ak_certificate(self, authority: akcert.VtpmAuthority) -> None:
         """Replace an AK certificate that ends soon. What else the guest wrote over it is the guest's, and stays."""
         held = self.vtpm.nv_data(NV_AK_CERTIFICATE) or b""
         if len(held) == akcert.NV_SIZE and akcert.due_for_renewal(held, self._now()):
             self._certify_ak(authority)
-            self._save()
+            self.save()
 
     def _power_on(self) -> None:
         self._booted_securely = self.secure_boot
@@ -276,12 +302,13 @@ class Machine:
         given = {"report_id": self.identity.report_id, **changes}
         return self.silicon.report(chip or self.chip, report_data=hcl.report_data_of(claims), **given)
 
-    def _retire(self) -> None:
+    def retire(self) -> None:
         """Save nothing any more: the machine is removed, while a connection to its vTPM may still be open."""
         with self._lock:
             self._retired = True
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Write the machine to the store, its vTPM with it."""
         with self._lock:
             if self._retired:
                 return
@@ -310,111 +337,3 @@ class Machine:
 def _modulus(public: bytes) -> int:
     """Return the modulus of an RSA-2048 TPM2B_PUBLIC: its last 256 bytes."""
     return int.from_bytes(public[-256:], "big")
-
-
-class Machines:
-    """The sandbox's machines, by resource id in any case. Safe from several threads."""
-
-    def __init__(
-        self,
-        store: Store,
-        silicon: Silicon,
-        now: Callable[[], datetime],
-        faults: Callable[[], Set[str]] = no_faults,
-    ) -> None:
-        self._store = store
-        self._silicon = silicon
-        self._now = now
-        self._faults = faults
-        self._lock = threading.RLock()
-        self._awake: dict[str, Machine] = {}
-        self.authority = akcert.VtpmAuthority(store, now)
-
-    def create(self, resource_id: str, *, name: str, region: str, vm_id: str, secure_boot: bool = True) -> Machine:
-        """Return a new machine, made and booted. One that has the id already is replaced, as a redeployed VM is."""
-        identity = Identity(
-            resource_id=resource_id.lower(), name=name, region=region, vm_id=vm_id.lower(), secure_boot=secure_boot
-        )
-        with self._lock:
-            self.delete(resource_id)
-            machine = self._machine(identity, self._silicon.make_chip(), VtpmState.fresh())
-            machine._manufacture(self.authority)
-            machine._save()
-            self._awake[identity.resource_id] = machine
-            return machine
-
-    def get(self, resource_id: str) -> Machine | None:
-        """Return the machine with this resource id, or None."""
-        key = resource_id.lower()
-        with self._lock:
-            if key not in self._awake:
-                document = self._store.get(KIND, key)
-                if document is None:
-                    return None
-                self._awake[key] = self._wake(key, document)
-            return self._awake[key]
-
-    def all(self) -> list[Machine]:
-        """Return every machine, in order of resource id."""
-        machines = [self.get(key) for key, _ in self._store.list(KIND)]
-        return [machine for machine in machines if machine is not None]
-
-    def delete(self, resource_id: str) -> bool:
-        """Remove a machine and its chip; return whether it was there."""
-        key = resource_id.lower()
-        with self._lock:
-            awake = self._awake.pop(key, None)
-            if awake is not None:
-                awake._retire()
-            document = self._store.get(KIND, key)
-            if document is None:
-                return False
-            with self._store.transaction():
-                self._silicon.scrap(bytes.fromhex(document["chip_id"]))
-                return self._store.delete(KIND, key)
-
-    def _wake(self, key: str, document: Document) -> Machine:
-        """Return a machine from the store, in a new process."""
-        chip = self._silicon.chip(bytes.fromhex(document["chip_id"]))
-        assert chip is not None  # both documents are removed in one transaction
-        identity = Identity(
-            resource_id=key,
-            name=document["name"],
-            region=document["region"],
-            vm_id=document["vm_id"],
-            secure_boot=document["secure_boot"],
-            report_id=bytes.fromhex(document["report_id"]),
-        )
-        wishes = _Wishes(
-            proxy_port=document["proxy_port"],
-            tpm_port=document["tpm_port"],
-            power=document.get("power", "running"),  # older states had no such member
-        )
-        keys = Keys(ak=int(document["ak"], 16), ek=int(document["ek"], 16))
-        state = VtpmState.from_document(document["vtpm"])
-        booted_securely = document.get("booted_securely", identity.secure_boot)  # nor this one
-        machine = self._machine(identity, chip, state, keys, wishes, booted_securely)
-        machine._renew_ak_certificate(self.authority)
-        return machine
-
-    def _machine(
-        self,
-        identity: Identity,
-        chip: Chip,
-        state: VtpmState,
-        keys: Keys | None = None,
-        wishes: _Wishes | None = None,
-        booted_securely: bool | None = None,
-    ) -> Machine:
-        return Machine(
-            identity,
-            chip=chip,
-            silicon=self._silicon,
-            store=self._store,
-            now=self._now,
-            state=state,
-            keys=keys,
-            wishes=wishes,
-            booted_securely=booted_securely,
-            faults=self._faults,
-        )

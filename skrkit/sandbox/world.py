@@ -12,7 +12,7 @@ from skrkit.sandbox import chance
 
 if TYPE_CHECKING:
     from skrkit.sandbox.faults.switchboard import Switchboard
-    from skrkit.sandbox.machine import Machines
+    from skrkit.sandbox.machines import Machines
     from skrkit.sandbox.silicon import Silicon
     from skrkit.sandbox.store import Store
     from skrkit.sandbox.tls import TlsAuthority

@@ -20,7 +20,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from skrkit.encoding import b64url
 from skrkit.release.ports import CollectedEvidence
 from skrkit.sandbox.maa.attest import attest_guest
-from skrkit.sandbox.machine import Machine, Machines
+from skrkit.sandbox.machine import Machine
+from skrkit.sandbox.machines import Machines
 from skrkit.sandbox.silicon import Silicon
 from skrkit.sandbox.store import Store
 from skrkit.sandbox.world import World

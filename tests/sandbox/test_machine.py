@@ -21,7 +21,8 @@ from skrkit.errors import ServiceError
 from skrkit.evidence.eventlog import parse_event_log
 from skrkit.evidence.hcl import parse_hcl_report
 from skrkit.sandbox.faults.table import faults_of
-from skrkit.sandbox.machine import Machine, Machines
+from skrkit.sandbox.machine import Machine
+from skrkit.sandbox.machines import Machines
 from skrkit.sandbox.silicon import Silicon
 from skrkit.sandbox.store import Store
 from skrkit.tpm.client import Tpm
@@ -273,7 +274,7 @@ def test_a_new_process_renews_an_ak_certificate_that_does_not_hold_long(
 
 def test_a_certificate_of_the_guests_own_is_not_renewed(machine: Machine, place: Place) -> None:
     machine.vtpm.platform_nv_write(AK_CERTIFICATE, b"\x30\x82guest's own".ljust(4096, b"\0"))
-    machine._save()
+    machine.save()
     place.clock.now = NOW + timedelta(days=4000)
     woken = place.machines().get(RESOURCE)
     assert woken is not None

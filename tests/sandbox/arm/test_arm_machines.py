@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skrkit.sandbox.arm.app import app
-from skrkit.sandbox.machine import Machines
+from skrkit.sandbox.machines import Machines
 from tests.sandbox.arm.test_arm_clients import VM, vm_id
 from tests.sandbox.vault.azure import Azure
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from skrkit.sandbox.bootlog import boot_event_log
 from skrkit.sandbox.cast import ensure_cast
 from skrkit.sandbox.hcl import report_data_of, runtime_claims
-from skrkit.sandbox.machine import Machines
+from skrkit.sandbox.machines import Machines
 from skrkit.sandbox.silicon import Chip, Silicon
 from skrkit.sandbox.store import Store
 from skrkit.sandbox.world import World

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skrkit.cli.azure_cloud import add_azure_cloud, azure_of
+from skrkit.cli.hsm_option import SANDBOX_HSM, add_hsm, hsm_of
 from skrkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from skrkit.cloud import Cloud
     from skrkit.provision.deployment import Change, Deployed, Made, Order
+    from skrkit.provision.deployment_hsm import Opened
     from skrkit.provision.stage import Stage
 
 _STAGE_OPTIONS = ("resource_group", "location", "vm", "vault", "key", "attestation")
@@ -26,18 +28,26 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
         help="deploy vault, access, key and confidential VM by one template",
         description="Deploy what the four steps work on by one template: network, Premium vault, exportable key with "
         "its release policy, confidential VM with an identity, and the permission of that identity to release keys. "
+        "With --hsm a Managed HSM in place of the vault; what no template does for it comes after the template. "
         "The plan comes first; in Azure nothing is done without --yes.",
     )
     parser.add_argument("--cloud", choices=("sandbox", "azure"), default="sandbox", help="the world (default: sandbox)")
     parser.add_argument(
         "--what-if", action="store_true", help="show what would change, resource by resource; do nothing"
     )
-    parser.add_argument("--template", action="store_true", help="print the ARM template itself; do nothing")
+    parser.add_argument(
+        "--template",
+        metavar="NAME",
+        nargs="?",
+        const="",
+        help="print the ARM template itself, or another one that it ships with, such as hsm-key; do nothing",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead")
     parser.add_argument("--yes", action="store_true", help="Azure: do what the plan says")
     names = parser.add_argument_group("names", "In Azure these are yours; the sandbox has its own.")
     for option in _STAGE_OPTIONS:
         names.add_argument(f"--{option.replace('_', '-')}", metavar="NAME")
+    add_hsm(names)
     names.add_argument("--subscription", metavar="ID", help="default: AZURE_SUBSCRIPTION_ID")
     names.add_argument("--tenant", metavar="ID", help="default: AZURE_TENANT_ID")
     add_azure_cloud(names)
@@ -53,8 +63,8 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Deploy, or show what would be, and return the exit code: 0, or an error's own."""
-    if arguments.template:
-        _print_template()
+    if arguments.template is not None:
+        _print_template(arguments.template or ("main" if arguments.hsm is None else "main-hsm"))
         return 0
     _quieten()
     cloud = _cloud(arguments)
@@ -75,12 +85,12 @@ def _quieten() -> None:
         logging.getLogger(name).addHandler(logging.NullHandler())
 
 
-def _print_template() -> None:
+def _print_template(name: str) -> None:
     import json
 
     from skrkit.provision.deployment import template
 
-    print(json.dumps(template(), indent=2))
+    print(json.dumps(template(name), indent=2))
 
 
 def _cloud(arguments: argparse.Namespace) -> Cloud:
@@ -90,7 +100,10 @@ def _cloud(arguments: argparse.Namespace) -> Cloud:
         return Cloud.sandbox()
     import os
 
-    needed = (*_STAGE_OPTIONS, "ssh_public_key")
+    needed = (
+        *(name if name != "vault" or arguments.hsm is None else "hsm" for name in _STAGE_OPTIONS),
+        "ssh_public_key",
+    )
     missing = [f"--{name.replace('_', '-')}" for name in needed if not getattr(arguments, name)]
     if not (arguments.subscription or os.environ.get("AZURE_SUBSCRIPTION_ID")):
         missing.append("--subscription (nor AZURE_SUBSCRIPTION_ID)")
@@ -121,7 +134,8 @@ def _order(arguments: argparse.Namespace, cloud: Cloud) -> Order:
 def _stage(arguments: argparse.Namespace) -> Stage:
     from skrkit.provision.stage import Stage
 
-    return Stage(**{option: getattr(arguments, option) for option in _STAGE_OPTIONS if getattr(arguments, option)})
+    given = {option: getattr(arguments, option) for option in _STAGE_OPTIONS if getattr(arguments, option)}
+    return Stage(**given, hsm=hsm_of(arguments))
 
 
 def _public_key(path: Path) -> str:
@@ -187,13 +201,22 @@ def _deploy(arguments: argparse.Namespace, cloud: Cloud, order: Order) -> int:
             print(f"  • {line}", file=sys.stderr)
         print(file=sys.stderr)
     deployed = deploy(cloud, order, progress=_quiet if arguments.json else _tell)
+    opened = _opened(cloud, deployed)
     if arguments.json:
         made = [{"id": one.resource_id, "type": one.type, "state": one.state} for one in deployed.resources]
         next_command = _next(arguments, deployed)
-        _print_json(cloud, order, {"outputs": deployed.outputs, "resources": made, "done": True, "next": next_command})
+        members = {"outputs": deployed.outputs, "resources": made, "done": True, "next": next_command}
+        _print_json(cloud, order, members | ({"after_template": opened.to_json()} if opened else {}))
         return 0
-    _show_deployed(arguments, deployed)
+    _show_deployed(arguments, deployed, opened)
     return 0
+
+
+def _opened(cloud: Cloud, deployed: Deployed) -> Opened | None:
+    """Return what was done to a Managed HSM after its template; None where a vault has the keys."""
+    from skrkit.provision.deployment_hsm import open_hsm
+
+    return open_hsm(cloud, deployed) if deployed.stage.hsm else None
 
 
 def _quiet(_made: Made) -> None:
@@ -206,11 +229,17 @@ def _tell(made: Made) -> None:
     print(f"  {made.type} {made.name}: {words}", file=sys.stderr)
 
 
-def _show_deployed(arguments: argparse.Namespace, deployed: Deployed) -> None:
-    from skrkit.provision.deployment_view import view_of_deployed
+def _show_deployed(arguments: argparse.Namespace, deployed: Deployed, opened: Opened | None) -> None:
+    from skrkit.provision.deployment_view import view_of_deployed, view_of_opened
     from skrkit.render.plain import write
 
     write(view_of_deployed(deployed), sys.stdout)
+    if opened:
+        print()
+        write(view_of_opened(opened), sys.stdout)
+    if opened and opened.left:
+        print("\nThen run this command again: it goes on from there, and changes nothing that is made already.")
+        return
     print("\nSteps 1 to 3 are done. To see them, and to go on with step 4:\n")
     print(f"  {_next(arguments, deployed)}")
 
@@ -227,8 +256,12 @@ def _next(arguments: argparse.Namespace, deployed: Deployed) -> str:
         words += ["--cloud", "azure"]
     for option in _STAGE_OPTIONS:
         value = getattr(deployed.stage, option)
+        if option == "vault" and deployed.stage.hsm:
+            continue
         if arguments.cloud == "azure" or value != getattr(own, option):
             words += [f"--{option.replace('_', '-')}", value]
+    if deployed.stage.hsm:
+        words += ["--hsm", *([] if deployed.stage.hsm == SANDBOX_HSM else [deployed.stage.hsm])]
     for option in ("subscription", "tenant", "azure_cloud"):
         if arguments.cloud == "azure" and getattr(arguments, option):
             words += [f"--{option.replace('_', '-')}", getattr(arguments, option)]

@@ -68,14 +68,19 @@ class Order:
         """The deployment's name."""
         return f"skrkit-{self.stage.vm}"[:64]
 
+    @property
+    def template_name(self) -> str:
+        """The name of the template that makes all of it: with a Managed HSM another than with a vault."""
+        return "main-hsm" if self.stage.hsm else "main"
+
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of the template, as a deployment takes them."""
+        stage = self.stage
+        of_vault = {"vaultName": stage.vault, "keyName": stage.key, "attestationUri": stage.attestation}
         given = {
-            "location": self.stage.location,
-            "vmName": self.stage.vm,
-            "vaultName": self.stage.vault,
-            "keyName": self.stage.key,
-            "attestationUri": self.stage.attestation,
+            "location": stage.location,
+            "vmName": stage.vm,
+            **({"hsmName": stage.hsm} if stage.hsm else of_vault),
             "operatorObjectId": self.operator,
             "vmSize": self.vm_size,
             "adminUsername": self.admin,
@@ -129,9 +134,18 @@ Progress: TypeAlias = Callable[[Made], None]
 
 
 def template(name: str = "main") -> dict[str, Any]:
-    """Return one of the shipped ARM templates, by its name without an ending."""
-    text = (files("skrkit.provision") / "templates" / f"{name}.json").read_text(encoding="utf-8")
-    made: dict[str, Any] = json.loads(text)
+    """Return one of the shipped ARM templates, by its name without an ending. Raises `UsageError` for another name."""
+    folder = files("skrkit.provision") / "templates"
+    names = sorted(each.name.removesuffix(".json") for each in folder.iterdir() if each.name.endswith(".json"))
+    if name not in names:
+        raise UsageError(
+            what="template",
+            where="its name",
+            expected=", ".join(names),
+            found=repr(name),
+            fix="skrkit deploy --template   prints the one that deploys all",
+        )
+    made: dict[str, Any] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     return made
 
 
@@ -139,12 +153,20 @@ def plan_of_deployment(order: Order) -> list[str]:
     """Return one sentence for each thing that the template makes or changes, in order."""
     stage, reach = order.stage, "a public address" if order.public_ip else "no public address"
     inside = f"SSH from {order.ssh_source}" if order.ssh_source else "nothing let in"
+    group = f"Resource group {stage.resource_group} in {stage.location}: made if it is not there"
+    network = f"Network {stage.vm}-vnet with security group and interface {stage.vm}-nic: {inside}, {reach}"
+    vm = f"Confidential VM {stage.vm} ({order.vm_size}) with a system-assigned identity, billed while it runs"
+    if stage.hsm:
+        from skrkit.provision.deployment_hsm import plan_of_opening
+
+        hsm = f"Managed HSM {stage.hsm} (Standard_B1): {order.operator} is its first administrator; billed by the hour"
+        return [group, network, hsm, vm, *plan_of_opening(order)]
     return [
-        f"Resource group {stage.resource_group} in {stage.location}: made if it is not there",
-        f"Network {stage.vm}-vnet with security group and interface {stage.vm}-nic: {inside}, {reach}",
+        group,
+        network,
         f"Vault {stage.vault} (Premium): its access policies become those of {order.operator} and of the VM, no others",
         f"Key {stage.key} there: exportable, with a release policy for {stage.attestation}; one that is there stays",
-        f"Confidential VM {stage.vm} ({order.vm_size}) with a system-assigned identity, billed while it runs",
+        vm,
         f"Vault {stage.vault}: key permission `release` for that identity",
     ]
 
@@ -188,7 +210,8 @@ def predict(cloud: Cloud, order: Order) -> tuple[Change, ...]:
 
 
 def _body(order: Order) -> dict[str, Any]:
-    return {"properties": {"mode": "Incremental", "template": template(), "parameters": order.parameters()}}
+    made = {"template": template(order.template_name), "parameters": order.parameters()}
+    return {"properties": {"mode": "Incremental", **made}}
 
 
 def _change(change: dict[str, Any]) -> Change:
@@ -317,6 +340,7 @@ def _stage_of(stage: Stage, outputs: dict[str, Json]) -> Stage:
         stage,
         vm=str(outputs.get("vmName") or stage.vm),
         vault=str(outputs.get("vaultName") or stage.vault),
+        hsm=str(outputs.get("hsmName") or stage.hsm),
         key=str(outputs.get("keyName") or stage.key),
         attestation=str(outputs.get("attestationUri") or stage.attestation),
     )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from skrkit.provision.deployment import Change, Deployed, Order
+    from skrkit.provision.deployment_hsm import Opened
 
 _MEANING = {
     "Create": "would be made",
@@ -48,6 +49,14 @@ def view_of_deployed(deployed: Deployed) -> View:
         facts=(f"{len(resources)} resources",),
         blocks=(Rows(title="Resources", rows=resources), Rows(title="Outputs", rows=outputs)),
     )
+
+
+def view_of_opened(opened: Opened) -> View:
+    """Return the view of what was done to a Managed HSM after its template, and of what is left to others."""
+    done = tuple(Row(name=f"{number}", value=sentence) for number, sentence in enumerate(opened.done, 1))
+    left = tuple(Row(name=f"{number}", value=command) for number, command in enumerate(opened.left, 1))
+    blocks = [Rows(title=title, rows=rows) for title, rows in (("Done", done), ("Left to do", left)) if rows]
+    return View(heading="After the template: what only the Managed HSM itself can do", blocks=tuple(blocks))
 
 
 def _short(resource_id: str) -> str:

@@ -151,7 +151,6 @@ def set_hsm(cloud: Cloud, stage: Stage) -> None:
     from azure.mgmt.keyvault.models import ManagedHsm
 
     from skrkit.services import arm
-    from skrkit.services.security_domain import activate
 
     url = stage.vault_url(cloud)
     with azure_call(f"Managed HSM {stage.hsm}"), arm.key_vaults(cloud) as client:
@@ -161,9 +160,16 @@ def set_hsm(cloud: Cloud, stage: Stage) -> None:
             body = ManagedHsm(hsm_body(cloud, stage))
             hsm = client.managed_hsms.begin_create_or_update(stage.resource_group, stage.hsm, body).result().as_dict()
     if activation_of(hsm) != "Active":
-        activate(cloud, url, _passing_holders(cloud), quorum=QUORUM)
+        activate_for_nobody(cloud, url)
     with local_roles(cloud, url) as roles:
         assign(roles, CRYPTO_USER_ROLE, "/keys", cloud.operator)  # an administrator does nothing with keys
+
+
+def activate_for_nobody(cloud: Cloud, url: str) -> None:
+    """Activate a Managed HSM of the sandbox: the private keys of who could restore it are not kept."""
+    from skrkit.services.security_domain import activate
+
+    activate(cloud, url, _passing_holders(cloud), quorum=QUORUM)
 
 
 def hsm_body(cloud: Cloud, stage: Stage) -> dict[str, Any]:

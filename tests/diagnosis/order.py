@@ -41,8 +41,10 @@ STATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("MAA: the certificate of the attestation key", ("evidence.ak-certificate",)),
     ("MAA: the event log", ("evidence.event-log",)),
     ("MAA: the ephemeral key is certified", ("evidence.key-outside-vtpm",)),
-    ("MAA: the policy for guests", ("evidence.secure-boot-off", "evidence.dbx-not-validated")),
-    ("MAA: the provider's own policy", ("evidence.maa-policy",)),
+    (  # one policy, the provider's own or Azure's for guests: a denial of the one says nothing of the other
+        "MAA: the policy",
+        ("evidence.secure-boot-off", "evidence.dbx-not-validated", "evidence.maa-policy"),
+    ),
     ("the client: the envelope opens", ("token.envelope",)),
     ("the client: it is a token", ("token.truncated",)),
     ("the client: alg", ("token.algorithm-none", "token.algorithm-confusion")),
@@ -105,19 +107,30 @@ _TOKENS = tuple(fault.name for fault in faults_of("token") if fault.name != "tok
 # What one does to the policy the other takes back: the release works, and there is nothing to name.
 UNDO_EACH_OTHER = frozenset({"policy.missing-prefix", "policy.extra-prefix"})
 
-# Who may not read a key cannot tell one that is deleted from one that never was: the vault says the same of both.
-LOOKS_LIKE = {frozenset({"access.get-missing", "key.deleted"}): "key.not-found"}
+# What two make together where the one takes the ground from under the other, and is right then, alone.
+TOGETHER: Mapping[frozenset[str], str] = {
+    # The clock is half an hour behind, and the token of an hour ago: to this clock it is valid.
+    frozenset({"machine.clock-skew", "token.replayed"}): "token.replayed",
+    # The vault goes by roles, and no access policy is left that it would ignore: there is no grant at all.
+    frozenset({"access.release-missing", "access.rbac-mode"}): "access.role-missing",
+    # Without a key no version is wrong.
+    frozenset({"key.deleted", "key.wrong-version"}): "key.deleted",
+    frozenset({"key.not-found", "key.wrong-version"}): "key.not-found",
+    # Who may not read a key cannot tell one that is deleted from one that never was: the vault says the same of both.
+    frozenset({"access.get-missing", "key.deleted"}): "key.not-found",
+}
 
 Pair = tuple[str, str]
 
 
 def right_of(faults: tuple[str, ...]) -> frozenset[str]:
     """Return which of these faults may be named first: those of the station that the walk comes to first."""
+    if frozenset(faults) in TOGETHER:
+        return frozenset({TOGETHER[frozenset(faults)]})
     tokens = [name for name in _TOKENS if name in faults]
     sent = [name for name in faults if name not in tokens[1:]]
     first = min(PLACE[name] for name in sent)
-    alike = {cause for both, cause in LOOKS_LIKE.items() if both <= set(faults) and PLACE[cause] == first}
-    return frozenset(name for name in sent if PLACE[name] == first) | alike
+    return frozenset(name for name in sent if PLACE[name] == first)
 
 
 def every_pair() -> list[Pair]:

@@ -174,4 +174,6 @@ def _log_to(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    _code = main()
+    logging.shutdown()
+    os._exit(_code)  # a request that still computes has no state any more: nobody waits for it

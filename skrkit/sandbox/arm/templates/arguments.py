@@ -10,8 +10,22 @@ from skrkit.sandbox.arm.templates.refusals import ExpressionError
 
 MAX_TEXT = 131_072  # characters of one text: a documented limit of templates
 MAX_VALUES = 100_000  # of one value, itself and all that is in it; the sandbox's own, so that no template fills memory
+MAX_STEPS = 1_000_000  # of one deployment with those nested in it, some seconds; the sandbox's own, too
 
 Arguments: TypeAlias = Sequence[Any]
+
+
+@dataclass(slots=True)
+class Spent:
+    """How much a deployment has evaluated so far, in values made: loops in loops soon take more than there is time."""
+
+    steps: int = 0
+
+    def add(self, steps: int) -> None:
+        """Count work. Raises `ExpressionError` beyond `MAX_STEPS`."""
+        self.steps += steps
+        if self.steps > MAX_STEPS:  # (inferred)
+            raise ExpressionError(f"The template takes more than '{MAX_STEPS}' steps to evaluate.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +108,12 @@ def member(value: dict[str, Any], name: str) -> tuple[bool, Any]:
 
 def bounded(value: Any) -> Any:
     """Return a value that is not too large, counted with all that is in it. Raises `ExpressionError` (inferred)."""
+    size(value)
+    return value
+
+
+def size(value: Any) -> int:
+    """Return how many values a value is, with all that is in it. Raises `ExpressionError` above `MAX_VALUES`."""
     waiting, count = [value], 0
     while waiting:
         item = waiting.pop()
@@ -108,4 +128,4 @@ def bounded(value: Any) -> Any:
             waiting += item.values()
         if count > MAX_VALUES:
             raise ExpressionError("The value of the language expression is too large.")
-    return value
+    return count

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from skrkit.sandbox import chance
-from skrkit.sandbox.arm.operations import rfc3339
+from skrkit.sandbox.arm.operations import rfc3339, waited_for
 from skrkit.sandbox.arm.templates import refusals
 from skrkit.sandbox.arm.templates.arguments import bounded
 from skrkit.sandbox.arm.templates.parameters import SECURE, declared_kind
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from skrkit.sandbox.entra import Principal
     from skrkit.sandbox.world import World
 
+STEPS_OF_NESTED = 1_000  # what a deployment in a deployment counts for, beside its expressions
 _STATUS_WORDS = {200: "OK", 201: "Created", 202: "Accepted", 204: "NoContent", 400: "BadRequest", 403: "Forbidden",
                  404: "NotFound", 409: "Conflict", 501: "NotImplemented"}  # fmt: skip
 
@@ -100,7 +101,10 @@ def nested(planned: Planned, scope: Scope, clock: Clock, depth: int, *, masked: 
     template = given.pop("template", None)
     evaluated = scope.evaluate(given) | {"template": template}
     outer = None if has_inner_scope(planned.source) else scope
-    return prepare(planned.name, planned.place, evaluated, clock, outer=outer, depth=depth, masked=masked)
+    scope.spent.add(STEPS_OF_NESTED)
+    return prepare(
+        planned.name, planned.place, evaluated, clock, outer=outer, depth=depth, masked=masked, spent=scope.spent
+    )
 
 
 def carry_out(prepared: Prepared, caller: Caller, deployment_id: str, around: There | None = None) -> Record:
@@ -145,7 +149,8 @@ def _made(planned: Planned, there: There, depth: int) -> tuple[int, dict[str, An
         if is_nested(planned.source):
             return _nested_made(planned, scope, there, depth)
         answer = there.caller.send("PUT", planned.id, planned.api_version, request_body(planned, scope))
-        return answer.status_code, None
+        error = waited_for(there.caller.world, answer)
+        return (409 if error else answer.status_code), error
     except ExpressionError as error:
         return 400, error_of(refusals.unprocessable(planned.id, error))
     except AzureError as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from skrkit.sandbox.arm import errors
-from skrkit.sandbox.arm.templates.arguments import member
+from skrkit.sandbox.arm.templates.arguments import Spent, member
 from skrkit.sandbox.arm.templates.parameters import MASK, SECURE, Parameter, resolve
 from skrkit.sandbox.arm.templates.places import Clock, Place
 from skrkit.sandbox.arm.templates.planning import Planned, check_functions, plan
@@ -45,8 +45,10 @@ def prepare(
     outer: Scope | None = None,
     depth: int = 0,
     masked: bool = False,
+    spent: Spent | None = None,
 ) -> Prepared:
-    """Return a deployment's parameters and resources. `outer` is the scope that a nested template's expressions see.
+    """Return a deployment's parameters and resources. `outer` is the scope that a nested template's expressions see,
+    `spent` what those around it have evaluated already.
 
     With `masked`, secure parameters stand as asterisks in what is made of them. Raises `AzureError` 400 for a template
     that Azure would not take, 501 for what the sandbox does not have.
@@ -67,7 +69,7 @@ def prepare(
     open_ones = {key: entry for key, entry in given.items() if not _is_secure(declared, key)}
     shown = {"template": template, "templateHash": template_hash, "parameters": open_ones, "mode": mode}
     about = {"name": name, "properties": shown | {"provisioningState": "Accepted"}}
-    scope = Scope(place=place, deployment=about, functions=functions, clock=clock)
+    scope = Scope(place=place, deployment=about, functions=functions, clock=clock, spent=spent or Spent())
     parameters = resolve(declared, given, scope)
     values = {
         known: MASK if masked and parameter.kind in SECURE else parameter.value

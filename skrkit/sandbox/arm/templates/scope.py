@@ -7,7 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from skrkit.sandbox.arm.templates import lambdas, places, texts, values
-from skrkit.sandbox.arm.templates.arguments import Arguments, bounded, check_count, member, number, text, type_name
+from skrkit.sandbox.arm.templates.arguments import (
+    Arguments,
+    Spent,
+    bounded,
+    check_count,
+    member,
+    number,
+    size,
+    text,
+    type_name,
+)
 from skrkit.sandbox.arm.templates.expression import (
     Call,
     Expression,
@@ -49,7 +59,7 @@ class Scope:
 
     `copies` are the indexes of the loops around by name, and under "" that of the resource or output. `resources` is
     None where `reference` may not stand. `clock` is None but in the defaults of parameters, the one place for `utcNow`
-    and `newGuid`.
+    and `newGuid`. `spent` is one for all scopes of a deployment, and of those nested in it.
     """
 
     place: places.Place
@@ -63,12 +73,14 @@ class Scope:
     clock: places.Clock | None = None
     known: dict[str, Any] = field(default_factory=dict)
     lenient: bool = False
+    spent: Spent = field(default_factory=Spent)
 
     def evaluate(self, value: Any) -> Any:
         """Return a template's value with all expressions in it evaluated. Raises `ExpressionError`.
 
         With `lenient`, an expression whose value is not known yet is left as it stands.
         """
+        self.spent.add(1)
         if isinstance(value, str):
             if not is_expression(value):
                 return plain(value)
@@ -126,7 +138,9 @@ class Scope:
             return tree.value
         if isinstance(tree, Member):
             return self._member(tree)
-        return bounded(self._call(tree))
+        value = self._call(tree)
+        self.spent.add(size(value))
+        return value
 
     def _member(self, tree: Member) -> Any:
         target = self.value_of(tree.target)

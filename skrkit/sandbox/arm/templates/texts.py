@@ -135,6 +135,13 @@ def _replace(given: Arguments) -> str:
     return whole.replace(old, new)
 
 
+def _uri(given: Arguments) -> str:
+    try:
+        return urljoin(text("uri", given[0]), text("uri", given[1]))
+    except ValueError:
+        raise wrong("uri", "an address", given[0]) from None
+
+
 def _one(name: str, run: Any) -> Function:
     return Function(least=1, most=1, run=lambda given: run(text(name, given[0])))
 
@@ -176,7 +183,7 @@ FUNCTIONS = {
     "toUpper": _one("toUpper", str.upper),
     "trim": _one("trim", str.strip),
     "uniqueString": Function(least=1, most=None, run=_unique_string),
-    "uri": Function(least=2, most=2, run=lambda given: urljoin(text("uri", given[0]), text("uri", given[1]))),
+    "uri": Function(least=2, most=2, run=_uri),
     "uriComponent": _one("uriComponent", lambda value: quote(value, safe="-_.~")),
     "uriComponentToString": _one("uriComponentToString", unquote),
 }

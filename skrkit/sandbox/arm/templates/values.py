@@ -39,6 +39,17 @@ def _among(value: Any, items: list[Any]) -> bool:
     return any(same(value, item) for item in items)
 
 
+def _identity(value: Any) -> Any:
+    """Return what can stand in a set, and is equal for two values where they are the same."""
+    if isinstance(value, bool):
+        return ("Boolean", value)
+    if isinstance(value, list):
+        return ("Array", tuple(map(_identity, value)))
+    if isinstance(value, dict):
+        return ("Object", frozenset((key, _identity(item)) for key, item in value.items()))
+    return value
+
+
 def _concat(given: Arguments) -> Any:
     if isinstance(given[0], list):
         return [item for part in given for item in array("concat", part)]
@@ -100,10 +111,11 @@ def _union(given: Arguments) -> Any:
         for part in given:
             merged = _merged(merged, obj("union", part))
         return merged
-    distinct: list[Any] = []
+    distinct: dict[Any, Any] = {}
     for part in given:
-        distinct += [item for item in array("union", part) if not _among(item, distinct)]
-    return distinct
+        for item in array("union", part):
+            distinct.setdefault(_identity(item), item)
+    return list(distinct.values())
 
 
 def _merged(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +136,8 @@ def _intersection(given: Arguments) -> Any:
             if all(key in other and same(other[key], value) for other in others)
         }
     arrays = [array("intersection", part) for part in given]
-    return [item for item in arrays[0] if all(_among(item, other) for other in arrays[1:])]
+    others_have = [set(map(_identity, other)) for other in arrays[1:]]
+    return [item for item in arrays[0] if all(_identity(item) in other for other in others_have)]
 
 
 def _extreme(name: str, choose: Callable[[list[int]], int]) -> Callable[[Arguments], int]:

@@ -14,50 +14,6 @@ from skrkit.wire import Json
 
 if TYPE_CHECKING:
     from skrkit.diagnosis.case import Case
-    from skrkit.token.comparison import ClaimComparison
-
-SANDBOX = "sandbox"
-
-
-def pcrs_of(case: Case) -> dict[int, bytes] | None:
-    """Return the SHA-256 PCR values of a case, or None. Raises `ParseError` for values that are malformed."""
-    data = case.evidence.get("pcrs")
-    if data is None:
-        return None
-    from skrkit.inspect.pcrs import parse_pcrs
-
-    return dict(parse_pcrs(data).values)
-
-
-def claims_of(case: Case) -> Mapping[str, Json]:
-    """Return the claims of the attestation token, signed or not. Empty where there are none to read."""
-    from skrkit.token.decode import decode_jwt
-
-    if case.token:
-        try:
-            return decode_jwt(case.token).claims
-        except SkrkitError:
-            return case.claims
-    return case.claims
-
-
-def compared_claims(case: Case) -> ClaimComparison | None:
-    """Return the token's claims against the raw evidence, or None without claims."""
-    from skrkit.token.comparison import ClaimEvidence, compare_claims
-
-    claims = claims_of(case)
-    if not claims:
-        return None
-    given = case.evidence
-    evidence = ClaimEvidence(
-        hcl=given.get("hcl-report", b""),
-        quote=given.get("quote", b""),
-        pcrs=pcrs_of(case) or {},
-        event_log=given.get("event-log", b""),
-        key_public=given.get("key-public", b""),
-        nonce=case.asked.get("nonce", ""),
-    )
-    return compare_claims(claims, evidence)
 
 
 def _evidence(case: Case) -> dict[str, Json]:
@@ -77,11 +33,14 @@ def _token(case: Case) -> dict[str, Json]:
 
 
 def _claims(case: Case) -> dict[str, Json]:
+    from skrkit.diagnosis.verification import compared_claims
+
     compared = compared_claims(case)
     return {} if compared is None else compared.fields()
 
 
 def _decision(case: Case) -> dict[str, Json]:
+    from skrkit.diagnosis.verification import claims_of
     from skrkit.policy.evaluate import evaluate
     from skrkit.policy.parse import parse_policy
 

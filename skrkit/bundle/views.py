@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from skrkit.bundle.outcomes import SANDBOX
 from skrkit.render.view import Block, Row, Rows, Step, Steps, Verdict, View, scalar
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def view_of_bundle(bundle: Bundle, digest: str) -> View:
             title="Files",
         ),
         *privacy(manifest),
-        *((OF_SANDBOX,) if manifest.world == SANDBOX else ()),
+        *((OF_SANDBOX,) if manifest.world == "sandbox" else ()),
         UNSIGNED,
     ]
     return View(heading=manifest.title, facts=facts, blocks=tuple(blocks))

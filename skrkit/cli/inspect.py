@@ -90,7 +90,7 @@ def _notes(kind: str) -> Mapping[str, str] | None:
     """Return what the fields of a kind mean, or None where its spans say it or the view knows."""
     modules = {
         "thim": "skrkit.inspect.thim",
-        "pcrs": "skrkit.inspect.pcrs",
+        "pcrs": "skrkit.evidence.pcrs",
         "certificate": "skrkit.inspect.certificate",
         "public-key": "skrkit.inspect.public_key",
     }

@@ -110,7 +110,7 @@ def to_pem(der: bytes) -> bytes:
 
 def _pcrs(data: bytes, path: str) -> dict[int, bytes]:
     if data.lstrip()[:1] in (b"[", b"{"):
-        from skrkit.inspect.pcrs import parse_pcrs
+        from skrkit.evidence.pcrs import parse_pcrs
 
         pcrs = parse_pcrs(data)
         if pcrs.bank != "sha256":

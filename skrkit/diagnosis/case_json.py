@@ -63,16 +63,12 @@ def case_to_json(case: Case, *, with_token: bool = False) -> dict[str, Json]:
 
 def without_token(case: Case) -> Case:
     """Return the case with the signed token replaced by its header, its claims and what its verification says."""
-    from skrkit.diagnosis.verification import token_verdict
-    from skrkit.errors import SkrkitError
-    from skrkit.token.decode import decode_jwt
+    from skrkit.diagnosis.verification import decoded_token, token_verdict
 
     if not case.token:
         return case
-    verdict = token_verdict(case)
-    try:
-        token = decode_jwt(case.token)
-    except SkrkitError:
+    verdict, token = token_verdict(case), decoded_token(case)
+    if token is None:
         return replace(case, token=b"", token_verdict=verdict)
     return replace(case, token=b"", claims=token.claims, token_header=token.header, token_verdict=verdict)
 

@@ -39,14 +39,9 @@ class Reading:
     @cached_property
     def token(self) -> UnverifiedToken | None:
         """The attestation token, decoded and not verified."""
-        if not self.case.token:
-            return None
-        from skrkit.token.decode import decode_jwt
+        from skrkit.diagnosis.verification import decoded_token
 
-        try:
-            return decode_jwt(self.case.token.strip())
-        except SkrkitError:
-            return None
+        return decoded_token(self.case)
 
     @property
     def claims(self) -> Mapping[str, Json]:

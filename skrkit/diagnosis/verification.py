@@ -1,4 +1,4 @@
-"""The evidence and the token of a case, verified: what a recogniser holds a refusal against."""
+"""The evidence and the token of a case, read and verified: what a recogniser holds a refusal against."""
 
 from __future__ import annotations
 
@@ -7,18 +7,70 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from skrkit.diagnosis.case import Case
-from skrkit.encoding import json_object
-from skrkit.errors import SkrkitError, VerificationError
+from skrkit.errors import ParseError, SkrkitError, VerificationError
 from skrkit.wire import Json
 
 if TYPE_CHECKING:
     from skrkit.attestation.result import AttestationResult
     from skrkit.endorsements.roots import TrustRoots
+    from skrkit.token.comparison import ClaimComparison
     from skrkit.token.decode import UnverifiedToken
     from skrkit.token.jwks import Jwks
 
-_PCR_BYTES = 32
-_MAX_PCRS = 24
+
+def decoded_token(case: Case) -> UnverifiedToken | None:
+    """Return the attestation token, not verified; None where there is none, or none that decodes."""
+    from skrkit.token.decode import decode_jwt
+
+    if not case.token:
+        return None
+    try:
+        return decode_jwt(case.token.strip())
+    except SkrkitError:
+        return None
+
+
+def claims_of(case: Case) -> Mapping[str, Json]:
+    """Return the claims of the attestation token, of the token itself where it decodes. Empty where none are known."""
+    token = decoded_token(case)
+    return case.claims if token is None else token.claims
+
+
+def pcrs_of(case: Case) -> dict[int, bytes] | None:
+    """Return the SHA-256 PCR values of a case, None where there are none. Raises `ParseError` for odd ones."""
+    from skrkit.evidence.pcrs import parse_pcrs
+
+    data = case.evidence.get("pcrs")
+    if not data:
+        return None
+    pcrs = parse_pcrs(data)
+    if pcrs.bank != "sha256":
+        raise ParseError(
+            what="PCR values",
+            where="pcrs",
+            expected="values of the sha256 bank",
+            found=pcrs.bank,
+            fix="Read the bank that the quote is of: tpm2_pcrread sha256",
+        )
+    return dict(pcrs.values)
+
+
+def compared_claims(case: Case) -> ClaimComparison | None:
+    """Return the token's claims against the raw evidence, None without claims. Raises `ParseError` for odd PCRs."""
+    from skrkit.token.comparison import ClaimEvidence, compare_claims
+
+    claims, given = claims_of(case), case.evidence
+    if not claims:
+        return None
+    evidence = ClaimEvidence(
+        hcl=given.get("hcl-report", b""),
+        quote=given.get("quote", b""),
+        pcrs=pcrs_of(case) or {},
+        event_log=given.get("event-log", b""),
+        key_public=given.get("key-public", b""),
+        nonce=case.asked.get("nonce", ""),
+    )
+    return compare_claims(claims, evidence)
 
 
 def verified_evidence(case: Case) -> AttestationResult | None:
@@ -32,6 +84,10 @@ def verified_evidence(case: Case) -> AttestationResult | None:
         return None
     from skrkit.attestation.verifier import Evidence, verify_evidence
 
+    try:
+        pcrs = pcrs_of(case)
+    except SkrkitError:  # PCR values that are none prove nothing: the steps that need them are not checked
+        pcrs = None
     evidence = Evidence(
         hcl=files["hcl-report"],
         vek=files.get("vcek"),
@@ -39,7 +95,7 @@ def verified_evidence(case: Case) -> AttestationResult | None:
         quote=files.get("quote"),
         quote_signature=files.get("quote-signature"),
         ak=files.get("ak-public"),
-        pcrs=_pcrs(files.get("pcrs", b"")),
+        pcrs=pcrs,
         event_log=files.get("event-log"),
     )
     try:
@@ -93,16 +149,3 @@ def _roots(case: Case) -> TrustRoots:
 
     named = case.world == "sandbox" and case.amd_roots
     return TrustRoots(name="sandbox", ark=dict(case.amd_roots)) if named else AMD_ROOTS
-
-
-def _pcrs(document: bytes) -> Mapping[int, bytes] | None:
-    """Return PCR values from their JSON, index to hex; None where there are none, or they are no such thing."""
-    if not document:
-        return None
-    try:
-        members = json_object(document, what="PCR values", where="pcrs")
-        values = {int(index): bytes.fromhex(str(value)) for index, value in members.items()}
-    except (SkrkitError, ValueError):
-        return None
-    good = len(values) <= _MAX_PCRS and all(len(value) == _PCR_BYTES for value in values.values())
-    return values if good and all(0 <= index < _MAX_PCRS for index in values) else None

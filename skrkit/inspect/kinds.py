@@ -36,7 +36,7 @@ _ROWS = (
     Kind("tpms-attest", "skrkit.tpm.attest", "parse_attest"),
     Kind("tpmt-signature", "skrkit.tpm.signature", "parse_signature", is_weak=True),
     Kind("tpm2b-public", "skrkit.tpm.public", "parse_public", is_weak=True),
-    Kind("pcrs", "skrkit.inspect.pcrs", "parse_pcrs", form="text"),
+    Kind("pcrs", "skrkit.evidence.pcrs", "parse_pcrs", form="text"),
     Kind("tcg-event-log", "skrkit.evidence.eventlog", "parse_event_log"),
     Kind("vek-certificate", "skrkit.endorsements.vek", "parse_vek", form="either"),
     Kind("certificate", "skrkit.inspect.certificate", "parse_certificate", form="either"),

@@ -276,6 +276,19 @@ def test_a_malformed_policy_is_an_outcome_too(captures: Path) -> None:
     assert {check.name: check.verdict for check in replay(bundle).checks}["decision"] == "same"
 
 
+def test_pcrs_of_another_bank_are_said_and_not_taken_for_these(captures: Path) -> None:
+    sha1 = json.dumps({str(at): "00" * 20 for at in range(8)}).encode()
+    case = real_case(captures)
+    case = replace(case, evidence={**case.evidence, "pcrs": sha1})
+    bundle = open_bundle(made(case))
+    failed = bundle.recorded["claims"]["failed"]
+    assert isinstance(failed, dict)
+    assert (failed["error"], failed["found"]) == ("ParseError", "sha1")
+    result = verified_evidence(bundle.case)
+    assert result is not None
+    assert result.verdict != "verified"
+
+
 def test_an_empty_case_is_a_bundle() -> None:
     bundle = open_bundle(make_bundle(Case(), now=NOW, skrkit="0.1.0"))
     assert bundle.manifest.captured_at == NOW

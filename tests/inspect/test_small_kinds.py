@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from skrkit.errors import ParseError
-from skrkit.inspect import certificate, pcrs, public_key, thim
+from skrkit.evidence import pcrs
+from skrkit.evidence.pcrs import parse_pcrs
+from skrkit.inspect import certificate, public_key, thim
 from skrkit.inspect.certificate import parse_certificate, parse_certificate_list
-from skrkit.inspect.pcrs import parse_pcrs
 from skrkit.inspect.public_key import parse_public_key
 from skrkit.inspect.thim import parse_thim
 from skrkit.wire import Json

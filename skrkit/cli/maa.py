@@ -1,10 +1,13 @@
-"""`skrkit maa`: the policies of attestation providers: lint, try on a token's claims, wrap, read from a provider."""
+"""`skrkit maa`: the policies of attestation providers: lint, try on a token's claims, wrap, read, change."""
 
 from __future__ import annotations
 
 import json
 import sys
 from typing import TYPE_CHECKING, Any
+
+from skrkit.cli import maa_change
+from skrkit.cli.azure_cloud import add_azure_cloud
 
 if TYPE_CHECKING:
     import argparse
@@ -19,7 +22,7 @@ _TOKEN = "an attestation token (compact), or its claims as JSON; - for standard 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command group to the command line."""
-    text = "lint, try, wrap and read the policies of attestation providers"
+    text = "lint, try, wrap, read and change the policies of attestation providers"
     more = "Such a policy decides whether there is a token; the release policy of a key, whether the token does."
     parser = commands.add_parser("maa", help=text, description=f"{text.capitalize()}. {more}")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -39,13 +42,57 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     tried.add_argument("token", metavar="TOKEN", help=_TOKEN)
     tried.set_defaults(jwks=None, issuer=None, at=None)
     show = action("show", "read a provider's policy", "Needs the role Attestation Reader on one that is not shared.")
-    show.add_argument("provider", metavar="URL", help="the provider's attestUri")
-    show.add_argument("--type", choices=_TYPES, default="AzureGuest", help="the attestation type (default: AzureGuest)")
-    show.add_argument("--cloud", choices=("sandbox", "azure"), default="sandbox", help="where (default: the sandbox)")
+    more = "Its text, or a JWS that goes out as it is. The change is shown. Needs the role Attestation Contributor."
+    changed = action("set", "lint a policy, then put it into force at a provider", more)
+    reset = action("reset", "put a provider's default policy back into force", "Needs Attestation Contributor.")
+    for each in (show, changed, reset):
+        _add_provider(each)
+        each.add_argument("--type", choices=_TYPES, default="AzureGuest", help="attestation type (default: AzureGuest)")
+    changed.add_argument("policy", metavar="POLICY", help=_POLICY)
+    for each in (changed, reset):
+        maa_change.add_signing(each)
+        each.add_argument("--dry-run", action="store_true", help="show what would change, and send nothing")
+        each.set_defaults(jwks=None, issuer=None, at=None, token=None, changes=True)
+    changed.add_argument("--token", metavar="TOKEN", help=f"try both policies on the claims of {_TOKEN}")
+    _add_signer(actions)
+
+
+def _add_signer(actions: argparse._SubParsersAction[Any]) -> None:
+    text = "list, add or remove the policy signers of a provider in isolated mode"
+    signer = actions.add_parser("signer", help=text, description=f"{text.capitalize()}.")
+    verbs = signer.add_subparsers(dest="change", required=True, metavar="CHANGE")
+    for verb, text in (
+        ("list", "list who may sign the policies of a provider"),
+        ("add", "let another sign the policies of a provider"),
+        ("remove", "let a policy signer no longer sign"),
+    ):
+        made = verbs.add_parser(verb, help=text, description=f"{text.capitalize()}.")
+        made.add_argument("--json", action="store_true", help="print one JSON document")
+        made.set_defaults(func=_run, changes=verb != "list")
+        _add_provider(made)
+        if verb != "list":
+            made.add_argument("signer", metavar="PEM", help="the certificate of the one to add or remove")
+            maa_change.add_signing(made)
+
+
+def _add_provider(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("provider", metavar="URL", help="the provider's attestUri")
+    parser.add_argument("--cloud", choices=("sandbox", "azure"), default="sandbox", help="where (default: the sandbox)")
+    add_azure_cloud(parser)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    actions = {"lint": _lint, "eval": _eval, "encode": _encode, "show": _show}
+    actions = {
+        "lint": _lint,
+        "eval": _eval,
+        "encode": _encode,
+        "show": _show,
+        "set": maa_change.set_policy,
+        "reset": maa_change.reset_policy,
+        "signer": maa_change.list_signers,
+    }
+    if arguments.action == "signer" and arguments.change != "list":
+        return maa_change.change_signer(arguments)
     return actions[arguments.action](arguments)
 
 
@@ -109,7 +156,7 @@ def _show(arguments: argparse.Namespace) -> int:
     from skrkit.services.maa import provider_url
     from skrkit.services.maa_policy import fetch_policy, to_json
 
-    cloud = Cloud.azure() if arguments.cloud == "azure" else Cloud.sandbox()
+    cloud = Cloud.azure(name=arguments.azure_cloud or "") if arguments.cloud == "azure" else Cloud.sandbox()
     found = fetch_policy(cloud, provider_url(arguments.provider), arguments.type)
     if arguments.json:
         print(to_json(found))

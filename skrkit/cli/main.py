@@ -22,7 +22,7 @@ COMMANDS = {
     "inspect": ("Show what a file is and what every field of it means", "skrkit inspect hcl-report.bin"),
     "verify": ("Verify attestation evidence, step by step", "skrkit verify hcl-report.bin --fetch"),
     "policy": ("Lint, explain, derive and compare release policies", "skrkit policy lint policy.json"),
-    "maa": ("Lint, try and read the policies of attestation providers", "skrkit maa lint policy.txt"),
+    "maa": ("Lint, try, read and set policies of attestation providers", "skrkit maa lint policy.txt"),
     "sandbox": ("Run the embedded Azure: up, status, down, reset", "skrkit sandbox up"),
     "lab": ("Open the notebooks in JupyterLab, in the browser", "skrkit lab"),
     "walkthrough": ("Run secure key release and show every artefact on the way", "skrkit walkthrough"),

@@ -26,6 +26,7 @@ from skrkit.sandbox.arm import (
     locations,
     machines,
     managed_hsms,
+    managed_run_commands,
     networks,
     operations,
     power,
@@ -108,6 +109,7 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     *attestation_providers.ROUTES,
     *power.ROUTES,
     *run_command.ROUTES,
+    *managed_run_commands.ROUTES,
 )  # fmt: skip
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?\Z")
 _DEPLOYMENT = "/providers/microsoft.resources/deployments/"

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from skrkit.sandbox import chance
-from skrkit.sandbox.arm import errors
+from skrkit.sandbox.arm import errors, managed_run_commands
 from skrkit.sandbox.arm.call import ARM_KIND, VM_TYPE, Call
 from skrkit.sandbox.arm.errors import bad_request
 from skrkit.sandbox.arm.identity import apply_identity, remove_identity, wanted_identity
@@ -181,5 +181,6 @@ def remove(call: Call, vm: Document) -> None:
     with call.world.store.transaction():
         remove_identity(call, vm)
         call.world.store.delete(ARM_KIND, str(vm["id"]).lower())
+        managed_run_commands.remove_of_machine(call.world, str(vm["id"]))
         assignment.remove_within(call.world, str(vm["id"]))
     call.world.machines.delete(str(vm["id"]))

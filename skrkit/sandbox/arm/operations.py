@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ class Begun:
             document["error"] = {"code": error.code, "message": error.message}
         self.world.store.put(OPERATION_KIND, self.operation, document)
         self.world.store.put(OUTPUT_KIND, self.operation, {"output": output})
-        _running(self.world).discard(self.operation)
+        _running(self.world).pop(self.operation).set()
 
 
 def begun(call: Call, *, provider: str, location: str) -> Begun:
@@ -66,15 +67,24 @@ def begun(call: Call, *, provider: str, location: str) -> Begun:
     operation = url.partition("?")[0].rpartition("/")[2]
     document = call.world.store.get(OPERATION_KIND, operation) or {}
     del document["endTime"]
-    _running(call.world).add(operation)
+    _running(call.world)[operation] = threading.Event()
     call.world.store.put(OPERATION_KIND, operation, document | {"status": "InProgress"})
     headers |= {"Location": f"{url}&monitor=true", "Retry-After": "1"}
     return Begun(world=call.world, operation=operation, headers=headers)
 
 
-def _running(world: World) -> set[str]:
-    """Return the operations that this process works on. What was under way in one that was killed is not."""
-    running: set[str] = world.cache.setdefault("arm-operations", set())
+def waited_for(world: World, answer: Response) -> dict[str, Any] | None:
+    """Return the error that the operation of an answer ends with, None without one: when it has ended."""
+    operation = answer.headers.get("Azure-AsyncOperation", "").partition("?")[0].rpartition("/")[2]
+    ended = _running(world).get(operation)
+    if ended is not None:
+        ended.wait()
+    return (world.store.get(OPERATION_KIND, operation) or {}).get("error") if operation else None
+
+
+def _running(world: World) -> dict[str, threading.Event]:
+    """Return the operations that this process works on, each with its end. Of one that was killed there are none."""
+    running: dict[str, threading.Event] = world.cache.setdefault("arm-operations", {})
     return running
 
 

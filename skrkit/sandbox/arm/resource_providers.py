@@ -14,7 +14,9 @@ from skrkit.sandbox.store import Document
 TYPES: Mapping[str, Mapping[str, str]] = {
     "Microsoft.Attestation": {"attestationProviders": "2021-06-01"},
     "Microsoft.Authorization": {"roleAssignments": "2022-04-01", "roleDefinitions": "2022-04-01"},
-    "Microsoft.Compute": {"disks": "2026-03-02", "virtualMachines": "2026-04-01"},
+    "Microsoft.Compute": {
+        "disks": "2026-03-02", "virtualMachines": "2026-04-01", "virtualMachines/runCommands": "2026-04-01",
+    },
     "Microsoft.KeyVault": {
         "vaults": "2026-05-15", "vaults/keys": "2026-05-15", "managedHSMs": "2026-05-15", "deletedVaults": "2026-05-15",
     },

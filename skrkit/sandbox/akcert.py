@@ -15,9 +15,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
 from skrkit.sandbox import keygen
+from skrkit.sandbox.certificateparts import key_usage, name_of
 from skrkit.sandbox.silicon import certificate_from, certificate_text, private_pem, rsa_key
 from skrkit.sandbox.store import Store
 
@@ -51,37 +51,19 @@ def due_for_renewal(nv: bytes, now: datetime) -> bool:
     return held.not_valid_after_utc - now < RENEWAL or held.not_valid_before_utc > now  # the clock may have gone back
 
 
-def _usage(*, ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not ca,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
 def _authority(
     subject: str, key: rsa.RSAPublicKey, issuer: str, issuer_key: rsa.RSAPrivateKey, path_length: int, now: datetime
 ) -> x509.Certificate:
     return (
         x509.CertificateBuilder()
-        .subject_name(_name(subject))
-        .issuer_name(_name(issuer))
+        .subject_name(name_of(subject))
+        .issuer_name(name_of(issuer))
         .public_key(key)
         .serial_number(keygen.serial_number("vtpm-ca/serial"))
         .not_valid_before(now - _SKEW)
         .not_valid_after(now + timedelta(days=3650))
         .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-        .add_extension(_usage(ca=True), critical=True)
+        .add_extension(key_usage(certificates=True, crls=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         .sign(issuer_key, hashes.SHA256())
@@ -130,13 +112,13 @@ class VtpmAuthority:
         now = self._now()
         certificate = (
             x509.CertificateBuilder()
-            .subject_name(_name(f"{vm_id.rsplit('-', 1)[-1].lower()}.ConfidentialVM.Azure.Microsoft"))
+            .subject_name(name_of(f"{vm_id.rsplit('-', 1)[-1].lower()}.ConfidentialVM.Azure.Microsoft"))
             .issuer_name(made.issuer.subject)
             .public_key(ak)
             .serial_number(keygen.serial_number("ak/serial"))
             .not_valid_before(now - _SKEW)
             .not_valid_after(now + LIFETIME)
-            .add_extension(_usage(ca=False), critical=True)
+            .add_extension(key_usage(signs=True), critical=True)
             .add_extension(x509.CertificatePolicies([x509.PolicyInformation(AZURE_POLICY, None)]), critical=False)
             .add_extension(x509.ExtendedKeyUsage([ATTESTATION_USAGE, AIK_USAGE]), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(ak), critical=False)

@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
+from skrkit.sandbox.certificateparts import key_usage
+
 LINE = "Milan"
 PRODUCT_NAME = "Milan-B0"  # of a VCEK, real ones on Azure read the same
 CRL_URL = f"https://kdsintf.amd.com/vcek/v1/{LINE}/crl"
@@ -41,20 +43,6 @@ def amd_name(common_name: str) -> x509.Name:
     )
 
 
-def _key_usage(*, crl_sign: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=False,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=True,
-        crl_sign=crl_sign,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
 def _crl_point() -> x509.CRLDistributionPoints:
     name = x509.UniformResourceIdentifier(CRL_URL)
     return x509.CRLDistributionPoints([x509.DistributionPoint([name], None, None, None)])
@@ -72,7 +60,7 @@ def ark_certificate(key: rsa.RSAPrivateKey, now: datetime, line: str = LINE) -> 
         .not_valid_after(now + 25 * _YEAR)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(_key_usage(crl_sign=True), critical=True)
+        .add_extension(key_usage(certificates=True, crls=True), critical=True)
         .add_extension(_crl_point(), critical=False)
         .sign(key, hashes.SHA384(), rsa_padding=amd_pss())
     )
@@ -93,7 +81,7 @@ def ask_certificate(
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ark_key.public_key()), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(crl_sign=False), critical=True)
+        .add_extension(key_usage(certificates=True), critical=True)
         .add_extension(_crl_point(), critical=False)
         .sign(ark_key, hashes.SHA384(), rsa_padding=amd_pss())
     )

@@ -31,10 +31,12 @@ def rsa_key(label: str, bits: int, exponent: int = EXPONENT) -> rsa.RSAPrivateKe
     q = _prime(label, bits // 2, exponent)
     if p < q:
         p, q = q, p
-    return _key(p, q, exponent).private_key(unsafe_skip_rsa_key_validation=True)  # both were found prime a moment ago
+    numbers = rsa_numbers(p, q, exponent)
+    return numbers.private_key(unsafe_skip_rsa_key_validation=True)  # both were found prime a moment ago
 
 
-def _key(p: int, q: int, exponent: int) -> rsa.RSAPrivateNumbers:
+def rsa_numbers(p: int, q: int, exponent: int = EXPONENT) -> rsa.RSAPrivateNumbers:
+    """Return the numbers of the RSA key of two primes. Raises `ValueError` where the exponent has no inverse."""
     d = pow(exponent, -1, (p - 1) * (q - 1))
     return rsa.RSAPrivateNumbers(
         p=p,
@@ -79,7 +81,7 @@ def _is_prime(candidate: int, exponent: int) -> bool:
     That is some twenty times faster than Python's own arithmetic, and no second opinion about what a prime is.
     """
     try:
-        _key(candidate, 3, exponent).private_key()
+        rsa_numbers(candidate, 3, exponent).private_key()
     except ValueError:
         return False
     return True

@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from skrkit.errors import ServiceError, UsageError
+from skrkit.errors import UsageError
 from skrkit.sandbox.environment import OBJECT_ID_VARIABLE, environment_of
-from skrkit.sandbox.process import control_answer, ensure_running
+from skrkit.sandbox.process import asked_of, ensure_running
 
 if TYPE_CHECKING:
     from skrkit.sandbox.endpoint import Endpoint
     from skrkit.sandbox.world import World
-
-_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,21 +69,8 @@ def delete(name: str, *, home: Path | None = None) -> str:
     return str(_asked(ensure_running(home), "DELETE", name=name)["object_id"])
 
 
-def _asked(endpoint: Endpoint, method: str, **query: str) -> dict[str, Any]:
-    answer = control_answer(endpoint, method, f"/principals?{urlencode(query)}", timeout=_TIMEOUT_S)
-    if answer is not None and answer[0] == 200:
-        return answer[1]
-    if answer is not None and answer[1].get("error") == "UsageError":
-        names = ("what", "where", "expected", "found", "fix")
-        raise UsageError(**{name: str(answer[1].get(name, "")) for name in names})
-    raise ServiceError(
-        what="the sandbox's principals",
-        where=f"{method} /principals",
-        expected="an answer of the sandbox",
-        found="none" if answer is None else f"HTTP {answer[0]}",
-        fix="skrkit sandbox down   and try again: it may be another version's",
-        status=0 if answer is None else answer[0],
-    )
+def _asked(endpoint: Endpoint, method: str, **query: str) -> Any:
+    return asked_of(endpoint, method, f"/principals?{urlencode(query)}", what="the sandbox's principals")
 
 
 # --- in the sandbox's process

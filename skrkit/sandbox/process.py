@@ -32,6 +32,7 @@ from skrkit.sandbox.lock import ProcessLock
 ALREADY_RUNNING = 75  # EX_TEMPFAIL: another process holds the lock
 START_TIMEOUT_S = 60.0  # twenty at once on two processors needed 20; one that ends is noticed at once
 STOP_TIMEOUT_S = 10.0
+ASKED_TIMEOUT_S = 30.0
 CONTROL_HOST = "sandbox.skrkit"
 SECRET_HEADER = "X-Skrkit-Secret"  # noqa: S105 - a header's name
 
@@ -60,12 +61,20 @@ def control_answer(
         connection.close()
 
 
-def ask_control(method: str, path: str, *, what: str, home: Path | None = None, timeout: float = 30.0) -> Any:
+def ask_control(method: str, path: str, *, what: str, home: Path | None = None) -> Any:
     """Return what the control interface answers, of a sandbox that is started if it does not run.
+
+    Raises what `asked_of` raises.
+    """
+    return asked_of(ensure_running(home), method, path, what=what)
+
+
+def asked_of(endpoint: Endpoint, method: str, path: str, *, what: str) -> Any:
+    """Return what the control interface of a sandbox answers.
 
     Raises `UsageError` for what the sandbox says the caller did wrong, `ServiceError` for no answer or any other.
     """
-    answer = control_answer(ensure_running(home), method, path, timeout=timeout)
+    answer = control_answer(endpoint, method, path, timeout=ASKED_TIMEOUT_S)
     if answer is not None and answer[0] == 200:
         return answer[1]
     if answer is not None and answer[1].get("error") == "UsageError":
@@ -73,7 +82,7 @@ def ask_control(method: str, path: str, *, what: str, home: Path | None = None, 
         raise UsageError(**{name: str(answer[1].get(name, "")) for name in names})
     raise ServiceError(
         what=what,
-        where=f"{method} {path}",
+        where=f"{method} {path.partition('?')[0]}",
         expected="an answer of the sandbox",
         found="none" if answer is None else f"HTTP {answer[0]}",
         fix="skrkit sandbox down   and try again: it may be another version's",

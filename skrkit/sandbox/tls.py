@@ -15,9 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from skrkit.sandbox import chance, keygen
+from skrkit.sandbox.certificateparts import key_usage, name_of
 from skrkit.sandbox.store import Store
 
 PrivateKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
@@ -68,7 +69,7 @@ class TlsAuthority:
 
     def _make(self) -> dict[str, str]:
         root_key, issuing_key = (keygen.ec_key(f"tls/{which}", ec.SECP256R1()) for which in ("root", "issuing"))
-        root_name, issuing_name = _name(f"{self._name} root"), _name(f"{self._name} issuing CA")
+        root_name, issuing_name = name_of(f"{self._name} root"), name_of(f"{self._name} issuing CA")
         valid = chance.SPAN if chance.has_clock() else _days_from(self._now(), AUTHORITY_DAYS)
         root = _signed(root_name, root_key, root_name, root_key, valid, ca=1)
         issuing = _signed(issuing_name, issuing_key, root_name, root_key, valid, ca=0)
@@ -93,7 +94,7 @@ class TlsAuthority:
         """
         key = key or keygen.ec_key(f"tls/{common_name}", ec.SECP256R1())
         valid = _days_from(now or self._now(), days)
-        leaf = _signed(_name(common_name[:MAX_COMMON_NAME]), key, self.issuing.subject, self._key, valid, names=names)
+        leaf = _signed(name_of(common_name[:MAX_COMMON_NAME]), key, self.issuing.subject, self._key, valid, names=names)
         return Issued(key=key, chain=(leaf, self.issuing, self.root))
 
     def server_context(self, host: str) -> ssl.SSLContext:
@@ -121,6 +122,7 @@ def _signed(
     names: Sequence[str] = (),
 ) -> x509.Certificate:
     identifier = x509.SubjectKeyIdentifier.from_public_key
+    usage = key_usage(signs=True) if ca is None else key_usage(certificates=True, crls=True)
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -130,7 +132,7 @@ def _signed(
         .not_valid_before(valid[0])
         .not_valid_after(valid[1])
         .add_extension(x509.BasicConstraints(ca=ca is not None, path_length=ca), critical=True)
-        .add_extension(_usage(ca is not None), critical=True)
+        .add_extension(usage, critical=True)
         .add_extension(identifier(key.public_key()), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier(issuer_key.public_key())),
@@ -143,24 +145,6 @@ def _signed(
             x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
         )
     return keygen.signed(builder, issuer_key, hashes.SHA256())
-
-
-def _usage(ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not ca,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
 def _pem(key: PrivateKey) -> str:

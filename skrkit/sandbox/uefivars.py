@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+
+from skrkit.sandbox.certificateparts import name_of
 
 _CERT_X509 = uuid.UUID("a5c059a1-94e4-4aa7-87b5-ab155c2bf072")
 _CERT_SHA256 = uuid.UUID("c1c41626-504c-4092-aca9-41f936934328")
@@ -26,7 +27,7 @@ _OWNER = uuid.UUID("77fa9abd-0359-4d32-bd60-28f4e78f784b")  # Microsoft's owner 
 def _certificate(common_name: str) -> bytes:
     """Return a self-signed certificate, DER, whose key and signature follow from its name alone."""
     key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(common_name.encode()).digest())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    name = name_of(common_name)
     return (
         x509.CertificateBuilder()
         .subject_name(name)

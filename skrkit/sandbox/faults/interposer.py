@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
 from skrkit.sandbox import keygen
+from skrkit.sandbox.certificateparts import name_of
 from skrkit.sandbox.vtpm.codes import ST_NO_SESSIONS, ST_SESSIONS, Cc, Rc
 from skrkit.sandbox.vtpm.vtpm import AK_HANDLE
 
@@ -77,7 +77,7 @@ def _placeholder(machine: Machine) -> bytes:
     made: bytes | None = machine.stand_ins.get("ak-certificate")
     if made is None:
         key = keygen.rsa_key("fault/placeholder", 2048)
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, PLACEHOLDER_ISSUER)])
+        name = name_of(PLACEHOLDER_ISSUER)
         now = machine.silicon.factory().ask.not_valid_before_utc
         builder = (
             x509.CertificateBuilder()

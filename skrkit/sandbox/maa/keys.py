@@ -14,9 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
 
 from skrkit.sandbox import keygen
+from skrkit.sandbox.certificateparts import name_of
 from skrkit.sandbox.maa.providers import find
 from skrkit.sandbox.silicon import certificate_from, certificate_text, private_pem, rsa_key
 from skrkit.wire import Json
@@ -63,7 +63,7 @@ def signing_key(world: World, host: str) -> SigningKey:
 
 def _make(world: World, host: str) -> Document:
     key = keygen.rsa_key(f"maa/{host}", 2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"https://{host}")])
+    name = name_of(f"https://{host}")
     now = world.now()
     certificate = (
         x509.CertificateBuilder()

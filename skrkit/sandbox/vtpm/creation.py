@@ -8,7 +8,7 @@ from dataclasses import replace
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from skrkit.sandbox import chance
+from skrkit.sandbox import chance, keygen
 from skrkit.sandbox.vtpm.algorithms import cfb, digest, digest_size, hmac_digest, kdfa
 from skrkit.sandbox.vtpm.buffer import Reader, tpm2b, u8, u16, u32
 from skrkit.sandbox.vtpm.codes import MAX_DIGEST, ST_CREATION, Alg, Rc, TpmError
@@ -125,18 +125,8 @@ def assemble(area: PublicArea, sensitive: Sensitive) -> bytes:
         modulus = int.from_bytes(area.unique, "big")
         if secret < 3 or modulus % secret or area.exponent not in (0, DEFAULT_EXPONENT):
             raise TpmError(Rc.BINDING)
-        p, q = secret, modulus // secret
         try:
-            d = pow(DEFAULT_EXPONENT, -1, (p - 1) * (q - 1))
-            key = rsa.RSAPrivateNumbers(
-                p=p,
-                q=q,
-                d=d,
-                dmp1=rsa.rsa_crt_dmp1(d, p),
-                dmq1=rsa.rsa_crt_dmq1(d, q),
-                iqmp=rsa.rsa_crt_iqmp(p, q),
-                public_numbers=rsa.RSAPublicNumbers(DEFAULT_EXPONENT, modulus),
-            ).private_key()
+            key = keygen.rsa_numbers(secret, modulus // secret, DEFAULT_EXPONENT).private_key()
         except ValueError:
             raise TpmError(Rc.BINDING) from None
     else:

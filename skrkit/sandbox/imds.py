@@ -1,7 +1,8 @@
-"""The Instance Metadata Service of the VM whose door is used: instance, identity tokens, THIM's certificates."""
+"""The Instance Metadata Service of the VM whose door is used: instance, attested document, tokens, certificates."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ _SEVERAL = (
     "Multiple user assigned identities exist, please specify the clientId / resourceId of the identity in the token "
     "request"
 )
+ATTESTED_SINCE = "2018-10-01"
+_NONCE = re.compile(r"[A-Za-z0-9]{0,32}")
 _NO_HEADER = "Required metadata header not specified"
 _BAD_VERSION = (
     "Bad request. api-version is invalid or was not specified in the request. "
@@ -72,6 +75,7 @@ def app(world: World) -> Starlette:
         Route("/metadata/versions", served(_versions)),
         Route("/metadata/instance", served(_instance)),
         Route("/metadata/instance/{path:path}", served(_instance)),
+        Route("/metadata/attested/document", served(_attested)),
         Route("/metadata/identity/oauth2/token", served(_token)),
         Route("/metadata/identity/info", served(_identity_info)),
         Route("/metadata/identity/{path:path}", served(_unknown_source)),
@@ -152,6 +156,18 @@ def _instance(world: World, machine: Machine, request: Request) -> Response:
     if isinstance(value, str) != as_text:
         raise _bad_request("format=text goes with a leaf, and a leaf with format=text")  # the text is inferred
     return PlainTextResponse(value) if as_text else JSONResponse(value)
+
+
+def _attested(world: World, machine: Machine, request: Request) -> Response:
+    from skrkit.sandbox.imds_attested import attested_document
+
+    if _check_version(request) < ATTESTED_SINCE:
+        raise ImdsError(404, {"error": "Not found"})
+    nonce = request.query_params.get("nonce", "")
+    if not _NONCE.fullmatch(nonce):
+        raise _bad_request("Nonce must be at most 32 alphanumeric characters")  # the text is inferred
+    vm = world.store.get("arm", machine.resource_id) or {}
+    return JSONResponse(attested_document(world, vm, machine, nonce))
 
 
 def _member(value: Any, step: str) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from skrkit.sandbox.imds_storage import public_keys, storage_profile, text_of
 
 if TYPE_CHECKING:
     from skrkit.sandbox.machine import Machine
@@ -15,6 +18,11 @@ SINCE = {
     "provider": "2018-10-01", "resourceGroupName": "2017-08-01", "subscriptionId": "2017-08-01",
     "resourceId": "2019-03-11", "securityProfile": "2020-06-01", "tags": "2017-08-01", "tagsList": "2019-06-04",
     "userData": "2021-01-01", "zone": "2017-12-01",
+    "additionalCapabilities": "2021-11-01", "customData": "2019-02-01", "evictionPolicy": "2020-12-01",
+    "extendedLocation": "2021-03-01", "licenseType": "2020-09-01", "physicalZone": "2023-11-15",
+    "placementGroupId": "2017-08-01", "plan": "2018-04-02", "platformSubFaultDomain": "2021-10-01",
+    "priority": "2020-12-01", "publicKeys": "2018-04-02", "storageProfile": "2019-06-01",
+    "virtualMachineScaleSet": "2021-11-15", "vmScaleSetName": "2017-12-01",
     "securityProfile.encryptionAtHost": "2021-11-01", "securityProfile.securityType": "2021-12-13",
 }  # fmt: skip
 
@@ -45,14 +53,16 @@ def _known(members: dict[str, Any], version: str, parent: str = "") -> dict[str,
 
 def _compute(vm: Document, machine: Machine) -> dict[str, Any]:
     def said(*names: str, default: Any = "") -> str:
-        return _text(_member(vm, "properties", *names), default)
+        found = _member(vm, "properties", *names)
+        return text_of(default if found is None else found)
 
-    resource_id = _text(vm.get("id"), machine.resource_id)
+    resource_id = text_of(vm.get("id") or machine.resource_id)
     parts = resource_id.split("/")
     image = ("storageProfile", "imageReference")
     uefi = ("securityProfile", "uefiSettings")
     tags, zones = vm.get("tags"), vm.get("zones")
-    tagged = {name: _text(value, "") for name, value in tags.items()} if isinstance(tags, dict) else {}
+    tagged = {name: text_of(value) for name, value in tags.items()} if isinstance(tags, dict) else {}
+    zone = text_of(zones[0]) if isinstance(zones, list) and zones else ""
     windows = _member(vm, "properties", "osProfile", "windowsConfiguration") is not None
     return {
         "azEnvironment": "AzurePublicCloud",
@@ -70,9 +80,9 @@ def _compute(vm: Document, machine: Machine) -> dict[str, Any]:
         "osProfile": {
             "adminUsername": said("osProfile", "adminUsername"),
             "computerName": said("osProfile", "computerName", default=machine.name),
-            "disablePasswordAuthentication": said(
-                "osProfile", "linuxConfiguration", "disablePasswordAuthentication", default=False
-            ),
+            "disablePasswordAuthentication": ""
+            if windows
+            else said("osProfile", "linuxConfiguration", "disablePasswordAuthentication", default=False),
         },
         "securityProfile": {
             "secureBootEnabled": said(*uefi, "secureBootEnabled", default=machine.secure_boot),
@@ -83,7 +93,34 @@ def _compute(vm: Document, machine: Machine) -> dict[str, Any]:
         "tags": ";".join(f"{name}:{value}" for name, value in tagged.items()),
         "tagsList": [{"name": name, "value": value} for name, value in tagged.items()],
         "userData": said("userData"),
-        "zone": str(zones[0]) if isinstance(zones, list) and zones else "",
+        "zone": zone,
+        "physicalZone": f"{machine.region}-AZ{zone}" if zone else "",
+        **_placement(said),
+        "plan": {name: text_of(_member(vm, "plan", name)) for name in ("name", "product", "publisher")},
+        "publicKeys": public_keys(_member(vm, "properties", "osProfile", "linuxConfiguration", "ssh", "publicKeys")),
+        "storageProfile": storage_profile(
+            said, _member(vm, "properties", "storageProfile", "dataDisks"), system="Windows" if windows else "Linux"
+        ),
+    }
+
+
+def _placement(said: Callable[..., str]) -> dict[str, Any]:
+    """Return where a VM runs and for how long: alone, in no set, and nobody takes it away."""
+    return {
+        "additionalCapabilities": {
+            "hibernationEnabled": said("additionalCapabilities", "hibernationEnabled", default=False)
+        },
+        "customData": "",  # userData has taken its place
+        "evictionPolicy": said("evictionPolicy"),
+        "extendedLocation": {"name": "", "type": ""},
+        "licenseType": said("licenseType"),
+        "placementGroupId": "",
+        "platformFaultDomain": "0",
+        "platformSubFaultDomain": "",
+        "platformUpdateDomain": "0",
+        "priority": said("priority"),
+        "virtualMachineScaleSet": {"id": ""},
+        "vmScaleSetName": "",
     }
 
 
@@ -92,8 +129,3 @@ def _member(document: Any, *names: str) -> Any:
     for name in names:
         document = document.get(name) if isinstance(document, dict) else None
     return document
-
-
-def _text(value: Any, default: Any) -> str:
-    value = default if value is None else value
-    return str(value).lower() if isinstance(value, bool) else str(value)

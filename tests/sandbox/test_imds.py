@@ -378,7 +378,7 @@ def test_other_methods(world: World, method: str) -> None:
     assert get(world, "/metadata/versions", method=method).status == 405
 
 
-@pytest.mark.parametrize("path", ["/", "/metadata", "/metadata/attested/document", "/metadata/THIM/tvm/certificate"])
+@pytest.mark.parametrize("path", ["/", "/metadata", "/metadata/attested", "/metadata/THIM/tvm/certificate"])
 def test_unknown_paths(world: World, path: str) -> None:
     assert get(world, path).status == 404
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skrkit.cli.azure_cloud import add_azure_cloud, azure_of
+from skrkit.cli.reading import read_input
 from skrkit.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _live_case(arguments: argparse.Namespace) -> tuple[Case, dict[str, Json]]:
 def _saved_case(name: str) -> tuple[Case, dict[str, Json]]:
     from skrkit.diagnosis.case_json import case_from_json
 
-    return case_from_json(_read(name)), {}
+    return case_from_json(read_input(name)), {}
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -174,9 +175,10 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _opened(name: str) -> Bundle:
+    from skrkit.bundle.archive import MAX_BUNDLE_BYTES
     from skrkit.bundle.bundle import open_bundle
 
-    return open_bundle(_read(name))
+    return open_bundle(read_input(name, limit=MAX_BUNDLE_BYTES))
 
 
 def _document(bundle: Bundle) -> dict[str, Json]:
@@ -209,8 +211,7 @@ def _written(path: Path, bundle: Bundle) -> View:
 
 def _write(path: Path, data: bytes) -> None:
     """Write by way of a fresh file, for its owner alone (0600). Raises `UsageError`, also for a file that is there."""
-    import os
-    import tempfile
+    from skrkit.cli.saved import write_fresh
 
     try:
         if path.exists():
@@ -221,14 +222,7 @@ def _write(path: Path, data: bytes) -> None:
                 found="a file of that name",
                 fix="Choose another name with -o, or remove that file.",
             )
-        handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            Path(fresh).replace(path)
-        except BaseException:
-            Path(fresh).unlink(missing_ok=True)
-            raise
+        write_fresh(path, data)
     except OSError as cause:
         raise UsageError(
             what="bundle",
@@ -237,26 +231,6 @@ def _write(path: Path, data: bytes) -> None:
             found=str(cause.strerror),
             fix="Choose another place with -o.",
         ) from cause
-
-
-def _read(name: str) -> bytes:
-    from skrkit.bundle.archive import MAX_BUNDLE_BYTES
-
-    try:
-        if name == "-":
-            data = sys.stdin.buffer.read(MAX_BUNDLE_BYTES + 1)
-        else:
-            with open(name, "rb") as file:
-                data = file.read(MAX_BUNDLE_BYTES + 1)
-    except OSError as cause:
-        raise UsageError(
-            what="file",
-            where=repr(name),
-            expected="a file that can be read",
-            found=str(cause.strerror),
-            fix="Check the path.",
-        ) from None
-    return data
 
 
 def _sha256(data: bytes) -> str:

@@ -13,17 +13,21 @@ if TYPE_CHECKING:
 MAX_INPUT_BYTES = 16 << 20  # an event log is 45 kB, a release response 17 kB; this is a wide bound
 
 
-def read_input(name: str) -> bytes:
-    """Return the bytes of a file or of standard input. Raises `UsageError`: no such file, a folder, too large."""
+def read_input(name: str, *, limit: int = 0) -> bytes:
+    """Return the bytes of a file or of standard input, at most `limit`, without one 16 MiB.
+
+    Raises `UsageError`: no such file, a folder, too large.
+    """
+    limit = limit or MAX_INPUT_BYTES
     if name == "-":
         if sys.stdin is None:
             raise UsageError(
                 what="standard input", where="-", expected="something to read", found="it is closed", fix="Name a file."
             )
-        return _limited(sys.stdin.buffer, "standard input")
+        return _limited(sys.stdin.buffer, "standard input", limit)
     try:
         with open(name, "rb") as stream:
-            return _limited(stream, name)
+            return _limited(stream, name, limit)
     except OSError as cause:
         raise UsageError(
             what="file",
@@ -38,13 +42,13 @@ def read_input(name: str) -> bytes:
         ) from None
 
 
-def _limited(stream: BinaryIO, name: str) -> bytes:
-    data = stream.read(MAX_INPUT_BYTES + 1)
-    if len(data) > MAX_INPUT_BYTES:
+def _limited(stream: BinaryIO, name: str, limit: int) -> bytes:
+    data = stream.read(limit + 1)
+    if len(data) > limit:
         raise UsageError(
             what="file",
             where=repr(name),
-            expected=f"at most {MAX_INPUT_BYTES} bytes",
+            expected=f"at most {limit} bytes",
             found="more",
             fix="Every artefact of secure key release is far smaller: pass that artefact alone.",
         )

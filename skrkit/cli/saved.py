@@ -25,12 +25,12 @@ def save(artefacts: Sequence[Artefact], folder: Path) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for number, artefact in enumerate(artefacts, start=1):
             name = f"{artefact.step}-{number:02d}-{artefact.name}"
-            files = [_write(folder / f"{name}.json", json.dumps(artefact.to_json(), indent=2).encode())]
+            files = [write_fresh(folder / f"{name}.json", json.dumps(artefact.to_json(), indent=2).encode())]
             raw = artefact.saved
             if raw is not None:
-                files.append(_write(folder / f"{name}{_suffix(raw)}", raw))
+                files.append(write_fresh(folder / f"{name}{_suffix(raw)}", raw))
             entries.append({"step": artefact.step, "name": artefact.name, "title": artefact.title, "files": files})
-        _write(folder / INDEX, json.dumps({"steps": STEP_TITLES, "artefacts": entries}, indent=2).encode())
+        write_fresh(folder / INDEX, json.dumps({"steps": STEP_TITLES, "artefacts": entries}, indent=2).encode())
     except OSError as cause:
         raise _unwritable(cause, folder, "folder") from cause
     return folder / INDEX
@@ -39,7 +39,7 @@ def save(artefacts: Sequence[Artefact], folder: Path) -> Path:
 def write_file(path: Path, content: bytes) -> None:
     """Write one file (0600) by way of a fresh one. Raises `UsageError` when it cannot be written."""
     try:
-        _write(path, content)
+        write_fresh(path, content)
     except OSError as cause:
         raise _unwritable(cause, path, "file") from cause
 
@@ -54,8 +54,11 @@ def _unwritable(cause: OSError, place: Path, kind: str) -> UsageError:
     )
 
 
-def _write(path: Path, content: bytes) -> str:
-    """Write by way of a fresh file (0600): neither a link nor the mode of what lies there already is followed."""
+def write_fresh(path: Path, content: bytes) -> str:
+    """Return the name of a file (0600) that was written by way of a fresh one.
+
+    Neither a link nor the mode of what lies there already is followed. Raises `OSError`.
+    """
     handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from skrkit.attestation.verifier import AttestationResult, Evidence, StepResult
+from skrkit.cli.reading import read_input
 from skrkit.cli.verify_options import hex_of, usage_error
-from skrkit.errors import ParseError, UsageError
+from skrkit.errors import ParseError
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from skrkit.token.comparison import ClaimComparison
     from skrkit.wire import Json
 
-MAX_INPUT_BYTES = 16 << 20
 AK_FROM_REPORT = "hcl"
 
 
@@ -29,11 +28,11 @@ def given_evidence(namespace: argparse.Namespace) -> Evidence | AttestationResul
 
     Raises `UsageError` for a file that cannot be read, `ParseError` for PCR values or THIM's JSON that are malformed.
     """
-    kind, data = _report(_read(namespace.file))
+    kind, data = _report(read_input(namespace.file))
     if kind not in ("hcl-report", "snp-report"):
         return _wrong_kind(kind, data)
     vek = None if namespace.vcek is None else _certificates(namespace.vcek)
-    pcrs = None if namespace.pcrs is None else _pcrs(_read(namespace.pcrs), namespace.pcrs)
+    pcrs = None if namespace.pcrs is None else _pcrs(read_input(namespace.pcrs), namespace.pcrs)
     return Evidence(
         hcl=data if kind == "hcl-report" else None,
         snp=data if kind == "snp-report" else None,
@@ -41,7 +40,7 @@ def given_evidence(namespace: argparse.Namespace) -> Evidence | AttestationResul
         chain=b"".join(_certificates(path) for path in namespace.chain or ()),
         quote=_optional(namespace.quote),
         quote_signature=_optional(namespace.signature),
-        ak=None if namespace.ak in (None, AK_FROM_REPORT) else _read(namespace.ak),
+        ak=None if namespace.ak in (None, AK_FROM_REPORT) else read_input(namespace.ak),
         pcrs=pcrs,
         event_log=_optional(namespace.event_log),
         nonce=None if namespace.nonce is None else hex_of("--nonce", namespace.nonce),
@@ -85,7 +84,7 @@ def _wrong_kind(kind: str, data: bytes) -> AttestationResult:
 
 def _certificates(path: str) -> bytes:
     """Return PEM or DER certificates; of THIM's JSON, the VCEK and its chain as PEM."""
-    data = _read(path)
+    data = read_input(path)
     if data.lstrip().startswith(b"{"):
         from skrkit.inspect.thim import parse_thim
 
@@ -177,7 +176,7 @@ def compared_claims(namespace: argparse.Namespace, evidence: Evidence) -> ClaimC
 
     public = namespace.key_public
     return compare_claims(
-        _claims(_read(namespace.token)),
+        _claims(read_input(namespace.token)),
         ClaimEvidence(
             hcl=evidence.hcl or b"",
             snp=evidence.snp or b"",
@@ -185,7 +184,7 @@ def compared_claims(namespace: argparse.Namespace, evidence: Evidence) -> ClaimC
             quote=evidence.quote or b"",
             pcrs=evidence.pcrs or {},
             event_log=evidence.event_log or b"",
-            key_public=b"" if public is None else _read(public),
+            key_public=b"" if public is None else read_input(public),
             nonce=namespace.token_nonce or "",
         ),
     )
@@ -208,23 +207,4 @@ def _claims(data: bytes) -> dict[str, Json]:
 
 
 def _optional(path: str | None) -> bytes | None:
-    return None if path is None else _read(path)
-
-
-def _read(path: str) -> bytes:
-    try:
-        if path == "-":
-            data = sys.stdin.buffer.read(MAX_INPUT_BYTES + 1)
-        else:
-            with open(path, "rb") as file:
-                data = file.read(MAX_INPUT_BYTES + 1)
-    except OSError as cause:
-        raise _unreadable(path, "a file that can be read", str(cause.strerror), "Check the path.") from None
-    if len(data) > MAX_INPUT_BYTES:
-        fix = "Every artefact of secure key release is far smaller: pass that artefact alone."
-        raise _unreadable(path, f"at most {MAX_INPUT_BYTES} bytes", "more", fix)
-    return data
-
-
-def _unreadable(path: str, expected: str, found: str, fix: str) -> UsageError:
-    return UsageError(what="file", where=repr(path), expected=expected, found=found, fix=fix)
+    return None if path is None else read_input(path)

@@ -118,6 +118,8 @@ PAGES: dict[str, tuple[str, str, type]] = {
                               attestation.AttestationProvider),
     "deployments": ("{group}/providers/Microsoft.Resources/deployments", "2026-06-01",
                     deployments.DeploymentExtended),
+    "usages": ("{subscription}/providers/Microsoft.Compute/locations/westeurope/usages", "2026-04-01", compute.Usage),
+    "sizes": ("{subscription}/providers/Microsoft.Compute/skus", "2021-07-01", compute.ResourceSku),
     "keys": ("/keys", KEYS, keys.KeyItem),
     "versions": ("/keys/contract/versions", KEYS, keys.KeyItem),
 }  # fmt: skip

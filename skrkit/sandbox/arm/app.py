@@ -33,6 +33,7 @@ from skrkit.sandbox.arm import (
     resource_providers,
     role_assignments,
     run_command,
+    sizes,
     user_assigned,
     vaults,
 )
@@ -98,6 +99,7 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", _VMS, f"{VM_TYPE}/read", machines.list_vms),
     ("GET", _SUB + "/providers/Microsoft.Compute/virtualMachines", f"{VM_TYPE}/read", machines.list_vms),
     *images.ROUTES,
+    *sizes.ROUTES,
     *locations.ROUTES,
     *resource_providers.ROUTES,
     *user_assigned.ROUTES,

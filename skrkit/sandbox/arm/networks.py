@@ -19,6 +19,7 @@ from skrkit.sandbox.store import Document
 from skrkit.sandbox.web import AzureError
 
 SECURITY_GROUP_TYPE = "Microsoft.Network/networkSecurityGroups"
+RULE_TYPE = f"{SECURITY_GROUP_TYPE}/securityRules"
 NETWORK_TYPE = "Microsoft.Network/virtualNetworks"
 ADDRESS_TYPE = "Microsoft.Network/publicIPAddresses"
 INTERFACE_TYPE = "Microsoft.Network/networkInterfaces"
@@ -48,7 +49,12 @@ def _part(call: Call, owner: Document, part: Document, kind: str) -> Document:
 
 
 def _security_group(call: Call, made: Document, _before: Document) -> None:
-    rules = _parts(call, made, "securityRules", f"{SECURITY_GROUP_TYPE}/securityRules")
+    rules = _parts(call, made, "securityRules", RULE_TYPE)
+    _check_rules(rules)
+    made["properties"]["securityRules"] = rules
+
+
+def _check_rules(rules: list[Document]) -> None:
     taken: set[tuple[Any, Any]] = set()
     for rule in rules:
         priority, direction = rule["properties"].get("priority"), rule["properties"].get("direction")
@@ -63,7 +69,6 @@ def _security_group(call: Call, made: Document, _before: Document) -> None:
                 code="SecurityRuleConflict",
             )
         taken.add((priority, direction))
-    made["properties"]["securityRules"] = rules
 
 
 def _network(call: Call, made: Document, _before: Document) -> None:
@@ -175,6 +180,48 @@ def _free_address(call: Call, subnet: Document) -> str:
     raise bad_request(f"Subnet {subnet['name']} does not have enough capacity for 1 IP addresses.", code="SubnetIsFull")
 
 
+def _rules_of(call: Call) -> tuple[Document, list[Document]]:
+    group = call.require(SECURITY_GROUP_TYPE, call.path["security_group"])
+    return group, list(group["properties"].get("securityRules") or [])
+
+
+def put_rule(call: Call) -> Response:
+    """Return 201 with a new rule of a security group, 200 for one that was there."""
+    with call.lock:
+        group, rules = _rules_of(call)
+        made = _part(call, group, {"name": call.path["name"], "properties": call.object_of("properties")}, RULE_TYPE)
+        others = [one for one in rules if one["name"].lower() != made["name"].lower()]
+        _check_rules([*others, made])
+        group["properties"]["securityRules"] = [*others, made]
+        call.write(group)
+    return JSONResponse(made, 201 if len(others) == len(rules) else 200)
+
+
+def get_rule(call: Call) -> Response:
+    """Return one rule."""
+    _, rules = _rules_of(call)
+    found = next((one for one in rules if one["name"].lower() == call.path["name"].lower()), None)
+    if found is None:
+        security_group = call.resource_id(SECURITY_GROUP_TYPE, call.path["security_group"])
+        raise AzureError(404, "NotFound", f"Resource {security_group} has no such security rule.")  # (inferred)
+    return JSONResponse(found)
+
+
+def list_rules(call: Call) -> Response:
+    """Return the rules of a security group."""
+    return JSONResponse({"value": _rules_of(call)[1]})
+
+
+def delete_rule(call: Call) -> Response:
+    """Return 200 after a rule was deleted, 204 if it was not there."""
+    with call.lock:
+        group, rules = _rules_of(call)
+        kept = [one for one in rules if one["name"].lower() != call.path["name"].lower()]
+        group["properties"]["securityRules"] = kept
+        call.write(group)
+    return Response(status_code=200 if len(kept) < len(rules) else 204)
+
+
 def _network_of(call: Call) -> tuple[Document, list[Document]]:
     network = call.require(NETWORK_TYPE, call.path["network"])
     return network, list(network["properties"].get("subnets") or [])
@@ -228,12 +275,20 @@ def delete_subnet(call: Call) -> Response:
     return Response(status_code=200)
 
 
+_RULES = (
+    f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{SECURITY_GROUP_TYPE}/{{security_group}}"
+    "/securityRules"
+)
 _SUBNETS = f"/subscriptions/{{subscription}}/resourceGroups/{{group}}/providers/{NETWORK_TYPE}/{{network}}/subnets"
 ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     *rows(SECURITY_GROUP_TYPE, _security_group),
     *rows(NETWORK_TYPE, _network),
     *rows(ADDRESS_TYPE, _address),
     *rows(INTERFACE_TYPE, _interface),
+    ("PUT", _RULES + "/{name}", f"{RULE_TYPE}/write", put_rule),
+    ("GET", _RULES + "/{name}", f"{RULE_TYPE}/read", get_rule),
+    ("DELETE", _RULES + "/{name}", f"{RULE_TYPE}/delete", delete_rule),
+    ("GET", _RULES, f"{RULE_TYPE}/read", list_rules),
     ("PUT", _SUBNETS + "/{name}", f"{NETWORK_TYPE}/subnets/write", put_subnet),
     ("GET", _SUBNETS + "/{name}", f"{NETWORK_TYPE}/subnets/read", get_subnet),
     ("DELETE", _SUBNETS + "/{name}", f"{NETWORK_TYPE}/subnets/delete", delete_subnet),

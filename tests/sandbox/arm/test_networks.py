@@ -148,3 +148,27 @@ def test_azures_own_client_makes_changes_and_deletes_a_disk(azure: Azure) -> Non
     assert [one.name for one in client.disks.list_by_resource_group("rg")] == ["disk"]
     client.disks.begin_delete("rg", "disk").wait()
     assert list(client.disks.list()) == []
+
+
+RULE = {"priority": 200, "direction": "Outbound", "access": "Allow", "protocol": "Tcp"}
+
+
+def test_a_rule_is_a_resource_of_its_group(azure: Azure, network: dict[str, Any]) -> None:
+    group = f"{NETWORK}/networkSecurityGroups/group"
+    rules = f"{group}/securityRules"
+    body = {"properties": RULE}
+    made = azure.arm("PUT", f"{rules}/key-vault{API}", body)
+    assert made.status_code == 201
+    assert made.json()["id"] == f"{group}/securityRules/key-vault"
+    assert azure.arm("PUT", f"{rules}/KEY-VAULT{API}", body).status_code == 200
+    assert azure.arm("GET", f"{rules}/key-vault{API}").json()["properties"] == RULE | {"provisioningState": "Succeeded"}
+    shown = azure.arm("GET", f"{group}{API}").json()["properties"]["securityRules"]
+    assert shown == azure.arm("GET", f"{rules}{API}").json()["value"]
+    assert len(shown) == 1
+    taken = error_of(azure.arm("PUT", f"{rules}/another{API}", body))
+    assert taken[:2] == (400, "SecurityRuleConflict")
+    wrong = error_of(azure.arm("PUT", f"{rules}/another{API}", {"properties": RULE | {"priority": 5000}}))
+    assert wrong[:2] == (400, "SecurityRuleInvalidPriority")
+    assert error_of(azure.arm("PUT", f"{NETWORK}/networkSecurityGroups/none/securityRules/a{API}", body))[0] == 404
+    assert [azure.arm("DELETE", f"{rules}/key-vault{API}").status_code for _ in range(2)] == [200, 204]
+    assert error_of(azure.arm("GET", f"{rules}/key-vault{API}"))[:2] == (404, "NotFound")

@@ -18,6 +18,7 @@ from skrkit.provision import deployment, deployment_hsm, hsm
 from skrkit.provision.deployment import NOBODYS_KEY, Deployed, Order
 from skrkit.provision.deployment_view import view_of_opened
 from skrkit.provision.stage import Stage
+from skrkit.render.view import Rows
 from skrkit.sandbox import process
 from skrkit.services import arm
 from skrkit.services.hsm import CRYPTO_USER_ROLE, RELEASE_ROLE, held_roles, local_roles
@@ -64,8 +65,8 @@ def test_the_template_makes_the_hsm_and_no_key(cloud: Cloud, deployed: Deployed)
 
 def test_what_comes_after_the_template_leaves_a_walk_nothing_to_do(cloud: Cloud, deployed: Deployed) -> None:
     with arm.key_vaults(cloud) as client:
-        body = client.managed_hsms.get("hsm-rg", "deployed-hsm").as_dict()
-    resting = hsm.activation_of(body) != "Active"
+        found = client.managed_hsms.get("hsm-rg", "deployed-hsm")
+    resting = found is not None and hsm.activation_of(found.as_dict()) != "Active"
     first, second = (deployment_hsm.open_hsm(cloud, deployed) for _ in range(2))
     assert (len(first.done) - resting, len(second.done), first.left, second.left) == (3, 3, (), ())
     assert first.done[-3:] == second.done  # to do it again changes nothing
@@ -96,7 +97,7 @@ def test_in_azure_activation_is_left_to_who_holds_the_keys(
     opened = deployment_hsm.open_hsm(azure, resting)
     assert opened.done == ()
     assert opened.left == (hsm.activation_command("resting-hsm"),)
-    assert [block.title for block in view_of_opened(opened).blocks if not isinstance(block, str)] == ["Left to do"]
+    assert [block.title for block in view_of_opened(opened).blocks if isinstance(block, Rows)] == ["Left to do"]
     arguments = SimpleNamespace(cloud="azure", subscription="", tenant="", azure_cloud="")
     assert "--hsm resting-hsm" in command._next(arguments, resting)  # type: ignore[arg-type]
     assert "--vault" not in command._next(arguments, resting)  # type: ignore[arg-type]

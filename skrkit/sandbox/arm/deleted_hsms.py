@@ -10,7 +10,15 @@ from skrkit.sandbox.arm.call import ARM_KIND, Call
 from skrkit.sandbox.arm.errors import bad_request
 from skrkit.sandbox.arm.operations import finished, rfc3339
 from skrkit.sandbox.hsm import roles
-from skrkit.sandbox.hsm.resource import DOMAIN_KIND, HSM_NAME_KIND, HSM_TYPE, HsmResource, key_space
+from skrkit.sandbox.hsm.resource import (
+    DOMAIN_KIND,
+    HSM_NAME_KIND,
+    HSM_TYPE,
+    JOB_KIND,
+    SETTING_KIND,
+    HsmResource,
+    key_space,
+)
 from skrkit.sandbox.hsm.security_domain import TRANSFER_KIND
 from skrkit.sandbox.roles import assignment
 from skrkit.sandbox.store import Document
@@ -50,7 +58,9 @@ def purge(world: World, record: Document) -> None:
     with world.store.transaction():
         purge_all(world.store, key_space(hsm.name))
         roles.remove_all(world, hsm)
-        for kind in (DOMAIN_KIND, TRANSFER_KIND, DELETED_HSM_KIND):
+        for job, _ in world.store.list(JOB_KIND, f"{hsm.name}/"):
+            world.store.delete(JOB_KIND, job)
+        for kind in (DOMAIN_KIND, TRANSFER_KIND, SETTING_KIND, DELETED_HSM_KIND):
             world.store.delete(kind, hsm.name)
 
 

@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from skrkit.sandbox.arm.call import VAULT_TYPE, Call
 from skrkit.sandbox.arm.errors import bad_request
+from skrkit.sandbox.hsm.account_settings import KEYS_THROUGH_ARM, keys_through_arm
 from skrkit.sandbox.hsm.resource import HSM_TYPE, find_hsm
 from skrkit.sandbox.hsm.wording import in_own_words
 from skrkit.sandbox.store import Document
@@ -45,6 +46,11 @@ def _container(call: Call) -> VaultResource:
     hsm = find_hsm(call.world, call.path["hsm"])
     if hsm is None or not hsm.activated:  # the words are not known (inferred)
         raise bad_request("The Managed HSM is not activated: download its security domain first.")
+    if not keys_through_arm(call.world, hsm):  # known are the setting's name, and that its enabling is asked for
+        raise bad_request(
+            "To manage keys through Azure Resource Manager, an administrator of the Managed HSM must enable the "
+            f"setting '{KEYS_THROUGH_ARM}'."
+        )
     return hsm
 
 

@@ -16,6 +16,7 @@ from skrkit.sandbox.arm import deleted_hsms, errors, keys
 from skrkit.sandbox.arm.call import Call, Handler
 from skrkit.sandbox.arm.deleted_hsms import DELETED_HSM_TYPE
 from skrkit.sandbox.arm.errors import bad_request
+from skrkit.sandbox.arm.identity import WantedIdentity, apply_identity, wanted_identity
 from skrkit.sandbox.arm.operations import finished, rfc3339
 from skrkit.sandbox.arm.vaults import checked_tenant, take_protection
 from skrkit.sandbox.hsm import roles
@@ -125,11 +126,21 @@ def _changed(hsm: Document, call: Call, *, whole: bool, new: bool = False) -> Do
         changed["sku"] = _checked_sku(call.body.get("sku"))
     if whole or "tags" in call.body:
         changed["tags"] = call.tags()
+    if call.body.get("identity") is not None:
+        apply_identity(call, changed, _user_assigned(call, hsm))
     changed["systemData"] = hsm["systemData"] | {
         "lastModifiedBy": call.caller.oid,
         "lastModifiedAt": rfc3339(call.world.now()),
     }
     return changed
+
+
+def _user_assigned(call: Call, hsm: Document) -> WantedIdentity | None:
+    """Return the identities that an HSM is to have. It has none of its own (inferred; the words too)."""
+    wanted = wanted_identity(call, hsm, call.body.get("identity"))
+    if wanted is not None and wanted.own:
+        raise bad_request("The identity type of a Managed HSM is 'UserAssigned' or 'None'.")
+    return wanted
 
 
 def _checked_sku(sku: Any) -> dict[str, str]:

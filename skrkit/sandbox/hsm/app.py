@@ -15,13 +15,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from skrkit.sandbox.faults import key, network
-from skrkit.sandbox.hsm import access, rng, role_calls, roles, security_domain
+from skrkit.sandbox.hsm import access, account_settings, full_backup, rng, role_calls, roles, security_domain
 from skrkit.sandbox.hsm.resource import SUFFIX, HsmResource, find_hsm
 from skrkit.sandbox.hsm.wording import in_own_words
 from skrkit.sandbox.vault import app as vaults
 from skrkit.sandbox.vault.access import check_network
 from skrkit.sandbox.vault.bundle import in_order
-from skrkit.sandbox.vault.call import Call, Handler, vault_lock
+from skrkit.sandbox.vault.call import API_VERSIONS, Call, Handler, vault_lock
 from skrkit.sandbox.vault.errors import unsupported_media_type
 from skrkit.sandbox.web import (
     AzureError,
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 BUILD_VERSION = "1.0.20260301-1-skrkit"
 
+_JOB = re.compile(r"/(?:backup|restore)/[^/]+/pending", re.IGNORECASE)
+
 # method, path without doubled and trailing slashes, data action, handler. The keys' are a vault's own.
 ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     *(
@@ -48,7 +50,12 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("POST", "/rng", f"{roles.PREFIX}/rng/action", rng.random_bytes),
     *(
         (method, path, f"{roles.PREFIX}/{action}", handler)
-        for method, path, action, handler in (*role_calls.ROUTES, *security_domain.ROUTES)
+        for method, path, action, handler in (
+            *role_calls.ROUTES,
+            *security_domain.ROUTES,
+            *account_settings.ROUTES,
+            *full_backup.ROUTES,
+        )
     ),
 )
 
@@ -107,7 +114,7 @@ def _answer(
     caller = access.authenticated(world, request.headers.get("authorization"))
     check_network(world, hsm, caller, request.client.host if request.client else "127.0.0.1")
     action, handler, names = _route(table, method.upper(), path)
-    api_version = vaults.api_version_of(request)
+    api_version = _api_version(request, path)
     if not hsm.activated and not path.lower().startswith("/securitydomain/"):
         raise not_activated()
     access.check_role(world, hsm, caller, action, _scope(path, names))
@@ -125,6 +132,13 @@ def _answer(
         lock=lock,
     )
     return handler(call)
+
+
+def _api_version(request: Request, path: str) -> str:
+    """Return the api-version of a request. The address of a job has none, as Azure writes it, and needs none."""
+    if "api-version" not in request.query_params and _JOB.fullmatch(path):
+        return API_VERSIONS[-1]
+    return vaults.api_version_of(request)
 
 
 def _route(table: list[Any], method: str, path: str) -> tuple[str, Handler, dict[str, str]]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 HSM_TYPE = "Microsoft.KeyVault/managedHSMs"
 HSM_NAME_KIND = "hsm-name"  # name in lower case -> {"id": resource id}
 DOMAIN_KIND = "hsm-domain"  # name in lower case -> {"key"}: the security domain's key, from activation on
+SETTING_KIND = "hsm-setting"  # name in lower case -> values by the setting's name
+JOB_KIND = "hsm-job"  # name in lower case and job's id -> {"kind", "folder", "shown"}: a backup or a restore
 SUFFIX = ".managedhsm.azure.net"
 _SPACE = "hsm:"  # no name of a vault has a colon
 

@@ -152,6 +152,7 @@ def test_resource_manager_makes_the_first_version_of_a_key(azure: HsmAzure) -> N
                             "release_policy": {"data": encoded(POLICY)}}}  # fmt: skip
     assert "not activated" in error_of(azure.arm("PUT", path, asked))[3]
     azure.activate()
+    assert azure.hsm("PATCH", "/settings/AllowKeyManagementOperationsThroughARM", {"value": "true"}).status_code == 200
     made = azure.arm("PUT", path, asked).json()
     assert made["type"] == "Microsoft.KeyVault/managedHSMs/keys"
     assert made["properties"]["keyUri"] == "https://pool.managedhsm.azure.net/keys/k"

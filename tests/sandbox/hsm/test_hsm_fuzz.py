@@ -56,7 +56,8 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HsmAzure]:
 @example(("POST", "/keys/{name}/create"), "", {"kty": ["RSA"]})
 def test_the_hsm_answers(azure: HsmAzure, route: tuple[str, str], scope: str, body: Any) -> None:
     method, path = route
-    named = path.format(name="oct", version="0" * 32, scope=scope, guid="ffffffff-0000-4000-8000-000000000000")
+    ids = {"guid": "ffffffff-0000-4000-8000-000000000000", "setting": "AllowKeyManagementOperationsThroughARM"}
+    named = path.format(name="oct", version="0" * 32, scope=scope, **ids)
     answer = azure.hsm(method, named, body)
     assert answer.status_code < 500, answer.text
     if answer.status_code >= 400:

@@ -154,7 +154,7 @@ def test_every_rule_has_a_case() -> None:
 
 @pytest.mark.parametrize("row", MALFORMED, ids=[row[0] for row in MALFORMED])
 def test_a_malformed_policy_gives_findings_and_no_exception(row: tuple[str, str, str, str, str]) -> None:
-    """The reference's malformed policies: lint finds what the parser refuses, under the same rule, as an error."""
+    """The malformed policies of test_vectors: lint finds what the parser refuses, under the same rule, as an error."""
     _, text, *_ = row
     with pytest.raises(PolicyError) as caught:
         parse_policy(text)
@@ -215,7 +215,7 @@ def test_ready_policies_have_no_errors() -> None:
 
 
 def test_conditions_that_the_vectors_release_on_are_not_called_unmeetable() -> None:
-    """The reference's vectors say which policies release; none of those may have a clause that never holds."""
+    """The vectors of test_vectors say which policies release; none of those may have a clause that never holds."""
     for name, text, _, releases, _ in VECTORS:
         found = {finding.id for finding in lint_policy(parse_policy(text))}
         assert not (releases and found & {"clause.never", "clause.mixed-levels"}), name

@@ -1,4 +1,8 @@
-"""The reference's own policy vectors, V01 to V28 and M1 to M11, each with its firmness."""
+"""Policies, claims and whether a vault releases, V01 to V28; policies that it refuses, M1 to M11.
+
+Each is as firm as its source: "doc" follows from Azure's policy grammar, "live" from recorded traffic, "sample" is of a
+published sample that works, "inf" is inferred.
+"""
 
 from __future__ import annotations
 

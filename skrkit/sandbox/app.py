@@ -147,7 +147,7 @@ def _host_header(scope: Scope) -> str:
     if len(values) != 1:
         return ""
     host = bytes(values[0]).decode("latin-1").strip().lower()
-    return host.removesuffix(":443").removesuffix(":80")
+    return host.removesuffix(":443") if host.endswith(":443") else host.removesuffix(":80")  # one port, not two
 
 
 def _reason_against(scope: Scope) -> str:

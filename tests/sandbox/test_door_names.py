@@ -62,6 +62,16 @@ def test_no_other_host_is_reached_in_a_tunnel(sandbox: Endpoint, host: str) -> N
     assert answer.json()["error"]["message"] == f"The tunnel is to {ENTRA}, the request is for {host}."
 
 
+def test_a_host_has_one_port_at_most(sandbox: Endpoint) -> None:
+    """What two readers could read in two ways: a host with two ports, or with another one."""
+    inside = connection(sandbox, ENTRA)
+    for port in (":443", ":80"):
+        assert ask(inside, "GET", "/common/discovery/instance", Host=ENTRA + port).status == 200
+    for port in (":80:443", ":443:443", ":443:80", ":8443"):
+        assert ask(inside, "GET", "/common/discovery/instance", Host=ENTRA + port).status == 421
+    inside.close()
+
+
 def test_no_host_header_is_refused(sandbox: Endpoint) -> None:
     status, message = raw(say(sandbox.port, b"GET /metadata/instance HTTP/1.1\r\n\r\n"))
     assert (status, message) == (400, "A request has one Host header, which names one host.")

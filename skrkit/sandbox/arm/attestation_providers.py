@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from skrkit.sandbox.arm import errors
 from skrkit.sandbox.arm.call import ARM_KIND, Call, Handler
@@ -17,7 +17,7 @@ from skrkit.sandbox.arm.errors import bad_request
 from skrkit.sandbox.maa import providers, signers
 from skrkit.sandbox.roles import assignment
 from skrkit.sandbox.store import Document
-from skrkit.sandbox.web import AzureError
+from skrkit.sandbox.web import AzureError, JSONResponse
 from skrkit.sandbox.world import World
 from skrkit.token.providers import SHARED_PROVIDERS, is_shared_provider, shared_provider_host
 
@@ -98,13 +98,7 @@ def _location(call: Call) -> str:
 def _changed(call: Call, before: Document, *, whole: bool) -> Document:
     """Return the provider with the body's tags and switches. `whole` is PUT, where absent tags are none."""
     if whole and _location(call) != before["location"]:
-        raise AzureError(
-            409,
-            "InvalidResourceLocation",
-            f"The resource '{before['name']}' already exists in location '{before['location']}' in resource group "
-            f"'{call.path['group']}'. A resource with the same name cannot be created in location "
-            f"'{_location(call)}'. Please select a new resource name.",
-        )
+        raise errors.other_location(before, call.path["group"], _location(call))
     properties, given = dict(before["properties"]), call.object_of("properties")
     for name in _SWITCHES:
         if given.get(name) is None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from skrkit.sandbox.web import AzureError
 
@@ -128,6 +130,17 @@ def no_location() -> AzureError:
 def bad_request(message: str, *, code: str = "BadRequest", target: str = "") -> AzureError:
     """Return the 400 of a body that breaks a rule; `target` names the member."""
     return AzureError(400, code, message, extra={"target": target} if target else None)
+
+
+def other_location(before: Mapping[str, Any], group: str, location: str) -> AzureError:
+    """Return the 409 of a resource, there already, that is asked for in another region."""
+    return AzureError(
+        409,
+        "InvalidResourceLocation",
+        f"The resource '{before['name']}' already exists in location '{before['location']}' in resource group "
+        f"'{group}'. A resource with the same name cannot be created in location '{location}'. Please select a new "
+        "resource name.",
+    )
 
 
 def property_change(name: str) -> AzureError:

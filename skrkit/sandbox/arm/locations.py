@@ -7,7 +7,7 @@ import re
 from starlette.responses import JSONResponse, Response
 
 from skrkit.sandbox.arm.call import Call, Handler
-from skrkit.sandbox.arm.errors import bad_request
+from skrkit.sandbox.arm.errors import bad_request, other_location
 from skrkit.token.providers import SHARED_PROVIDERS
 
 _REGION = re.compile(r"[A-Za-z0-9]{1,40}")
@@ -40,7 +40,8 @@ def list_locations(call: Call) -> Response:
 def require_region(call: Call) -> None:
     """Raise `AzureError` 400 for a body whose `location` cannot be the name of a region: it goes into headers too.
 
-    Which of them have which resources is not known here. Azure's text goes on with a list of all of them.
+    Which of them have which resources is not known here. Azure's text goes on with a list of all of them. 409 for a
+    resource that is there already, in another region: there it stays.
     """
     location = call.body.get("location")
     if isinstance(location, str) and location and not _REGION.fullmatch(location.replace(" ", "")):
@@ -48,6 +49,11 @@ def require_region(call: Call) -> None:
             f"The provided location '{location}' is not available for resource group.",
             code="LocationNotAvailableForResourceGroup",
         )
+    if call.method != "PUT" or "group" not in call.path or not isinstance(location, str) or not location:
+        return
+    before, wanted = call.read(call.url_path), location.lower().replace(" ", "")
+    if before is not None and "/providers/" in call.url_path.lower() and before.get("location", wanted) != wanted:
+        raise other_location(before, call.path["group"], wanted)
 
 
 ROUTES: tuple[tuple[str, str, str, Handler], ...] = (

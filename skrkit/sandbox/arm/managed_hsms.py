@@ -17,6 +17,7 @@ from skrkit.sandbox.arm.call import Call, Handler
 from skrkit.sandbox.arm.deleted_hsms import DELETED_HSM_TYPE
 from skrkit.sandbox.arm.errors import bad_request
 from skrkit.sandbox.arm.identity import WantedIdentity, apply_identity, wanted_identity
+from skrkit.sandbox.arm.network_rules import take_network
 from skrkit.sandbox.arm.operations import finished, rfc3339
 from skrkit.sandbox.arm.vaults import checked_tenant, take_protection
 from skrkit.sandbox.hsm import roles
@@ -113,10 +114,7 @@ def _changed(hsm: Document, call: Call, *, whole: bool, new: bool = False) -> Do
     properties = dict(hsm["properties"])
     if whole or given.get("tenantId") is not None:
         properties["tenantId"] = checked_tenant(call, given.get("tenantId", None if new else properties["tenantId"]))
-    if given.get("publicNetworkAccess") is not None:
-        properties["publicNetworkAccess"] = str(given["publicNetworkAccess"])
-    if given.get("networkAcls") is not None:
-        properties["networkAcls"] = call.object_of("networkAcls", given)
+    take_network(call, properties, given)
     # False is what an HSM begins with, and so no attempt to take protection back.
     unprotected = given.get("enablePurgeProtection") is False and not properties["enablePurgeProtection"]
     take_protection(properties, given | ({"enablePurgeProtection": None} if unprotected else {}), new=new)

@@ -13,7 +13,6 @@ from skrkit.sandbox.arm.errors import bad_request
 from skrkit.sandbox.arm.identity import IDENTITY_TYPE, PRINCIPAL_KIND
 from skrkit.sandbox.roles import assignment
 from skrkit.sandbox.store import Document
-from skrkit.sandbox.web import AzureError
 from skrkit.sandbox.world import World
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,127}\Z")
@@ -62,13 +61,7 @@ def make(world: World, identity_id: str, location: str, tags: dict[str, str]) ->
 def _changed(call: Call, before: Document, location: str) -> Document:
     """Return the identity with the body's tags: there is nothing else in it that can change."""
     if location != before["location"]:
-        raise AzureError(
-            409,
-            "InvalidResourceLocation",
-            f"The resource '{before['name']}' already exists in location '{before['location']}' in resource group "
-            f"'{call.path['group']}'. A resource with the same name cannot be created in location '{location}'. "
-            "Please select a new resource name.",
-        )
+        raise errors.other_location(before, call.path["group"], location)
     changed = before | {"tags": call.tags()}
     call.write(changed)
     return changed

@@ -16,6 +16,7 @@ from skrkit.sandbox.arm import errors
 from skrkit.sandbox.arm.access_policies import checked_policies
 from skrkit.sandbox.arm.call import ARM_KIND, VAULT_TYPE, Call
 from skrkit.sandbox.arm.errors import bad_request
+from skrkit.sandbox.arm.network_rules import take_network
 from skrkit.sandbox.arm.operations import finished, rfc3339
 from skrkit.sandbox.roles import assignment
 from skrkit.sandbox.store import Document
@@ -111,10 +112,7 @@ def _changed(vault: Document, call: Call, *, whole: bool, new: bool = False) -> 
     for flag in (*_FLAGS, "enableRbacAuthorization"):
         if isinstance(given.get(flag), bool):
             properties[flag] = given[flag]
-    if given.get("publicNetworkAccess") is not None:
-        properties["publicNetworkAccess"] = str(given["publicNetworkAccess"])
-    if given.get("networkAcls") is not None:
-        properties["networkAcls"] = call.object_of("networkAcls", given)
+    take_network(call, properties, given)
     take_protection(properties, given, new=new)
     properties["vaultUri"] = f"https://{str(vault['name']).lower()}.vault.azure.net/"
     properties["provisioningState"] = "Succeeded"

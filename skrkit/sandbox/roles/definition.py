@@ -60,5 +60,5 @@ def _any_of(patterns: Iterable[str], action: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _pattern(text: str) -> re.Pattern[str]:
-    parts = [".*".join(map(re.escape, part.split("*"))) for part in text.split("/*/")]
+    parts = [".*".join(map(re.escape, re.split(r"\*+", part))) for part in text.split("/*/")]  # ** is *, and no slower
     return re.compile("/(?:.*/)?".join(parts), re.IGNORECASE)

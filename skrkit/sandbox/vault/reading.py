@@ -59,7 +59,7 @@ def list_deleted(call: Call) -> Response:
 
 def _limit(call: Call) -> int:
     text = call.query.get("maxresults", str(PAGE))
-    if not text.isdigit() or not 1 <= int(text) <= PAGE:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= PAGE:
         raise errors.bad_parameter(f'The parameter "maxresults" must be between 1 and {PAGE}, found {text!r}.')
     return int(text)
 

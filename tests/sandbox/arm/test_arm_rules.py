@@ -185,6 +185,15 @@ def test_the_remains_of_a_killed_create_are_replaced(azure: Azure) -> None:
         ({"accessPolicies": [{"tenantId": TENANT, "objectId": "x", "permissions": {"keys": ["fly"]}}]}, "'fly'"),
         ({"accessPolicies": {}}, None), ({"accessPolicies": {"a": 1}}, "accessPolicies"),
         ({"networkAcls": 7}, "networkAcls"),
+        ({"networkAcls": {"defaultAction": "Denied"}}, "expected 'Allow' or 'Deny', found 'Denied'"),
+        ({"networkAcls": {"defaultAction": 5}}, "networkAcls.defaultAction"),
+        ({"networkAcls": {"bypass": "All"}}, "expected 'AzureServices' or 'None', found 'All'"),
+        ({"networkAcls": {"ipRules": "127.0.0.1"}}, "networkAcls.ipRules"),
+        ({"networkAcls": {"ipRules": [{"value": "127.0.0.1/33"}]}}, "found '127.0.0.1/33'"),
+        ({"networkAcls": {"ipRules": [{"value": 7}]}}, "networkAcls.ipRules"),
+        ({"networkAcls": {"virtualNetworkRules": [{}]}}, "networkAcls.virtualNetworkRules"),
+        ({"publicNetworkAccess": "Off"}, "expected 'Enabled' or 'Disabled', found 'Off'"),
+        ({"publicNetworkAccess": []}, "publicNetworkAccess"),
     ],
 )  # fmt: skip
 def test_faults_of_a_vault_body(azure: Azure, properties: dict[str, Any], words: str | None) -> None:
@@ -196,6 +205,24 @@ def test_faults_of_a_vault_body(azure: Azure, properties: dict[str, Any], words:
     assert answer.status_code == 400
     assert words in error_of(answer)[3]
     assert azure.world.store.get("vault-name", "v-1") is None
+
+
+def test_a_network_perimeter_is_not_here(azure: Azure) -> None:
+    """Only who is in it may come in: a vault that took the word and knew no perimeter would be open to all."""
+    body = VAULT | {"properties": VAULT["properties"] | {"publicNetworkAccess": "SecuredByPerimeter"}}  # type: ignore[operator]
+    answer = azure.arm("PUT", f"{GROUP}/providers/Microsoft.KeyVault/vaults/v-1{VAULT_API}", body)
+    assert error_of(answer)[:2] == (501, "NotInSandbox")
+
+
+@pytest.mark.parametrize("path", ["Microsoft.KeyVault/vaults/v-1", "Microsoft.Network/networkSecurityGroups/n"])
+def test_a_resource_stays_in_its_region(azure: Azure, path: str) -> None:
+    body: dict[str, Any] = {"location": "westeurope", "properties": VAULT["properties"]}
+    url = f"{GROUP}/providers/{path}?api-version=2024-05-01"
+    assert azure.arm("PUT", url, body).status_code == 201
+    assert azure.arm("PUT", url, body | {"location": "West Europe"}).status_code == 200
+    answer = azure.arm("PUT", url.replace("providers", "Providers"), body | {"location": "northeurope"})
+    assert error_of(answer)[:2] == (409, "InvalidResourceLocation")
+    assert "already exists in location 'westeurope'" in error_of(answer)[3]
 
 
 @pytest.mark.parametrize("name", ["ab", "1abc", "a--b", "a_b", "abc-", "a" * 25])

@@ -6,6 +6,7 @@ Ids, permissions and texts are those of Microsoft's documents, written out here 
 from __future__ import annotations
 
 import re
+import time
 import uuid
 from typing import Any
 
@@ -16,6 +17,8 @@ from azure.mgmt.authorization.v2022_04_01.models import RoleAssignmentCreatePara
 
 from skrkit.sandbox import applications
 from skrkit.sandbox.entra import Principal
+from skrkit.sandbox.roles.builtin import Role
+from skrkit.sandbox.roles.definition import covers
 from tests.sandbox.arm.test_arm_clients import VAULT, VM
 from tests.sandbox.vault.azure import OPERATOR, STRANGER, SUBSCRIPTION, TENANT, Azure, error_of
 
@@ -79,6 +82,15 @@ def client(azure: Azure, principal: Principal = OPERATOR) -> AuthorizationManage
 
 
 # --- definitions
+
+
+def test_a_pattern_of_many_stars_takes_no_longer_than_one() -> None:
+    pattern = "*" * 40 + "/write"
+    role = Role(guid="", name="", description="", actions=(pattern,))
+    began = time.monotonic()
+    assert not covers(role, "Microsoft.KeyVault/vaults/keys/versions/rotationpolicies/and/much/more/read")
+    assert covers(role, "Microsoft.KeyVault/vaults/keys/write")
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(("name", "guid", "data_action"), TABLE, ids=[row[0] for row in TABLE])

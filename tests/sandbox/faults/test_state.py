@@ -309,8 +309,6 @@ def test_a_key_that_was_purged_and_a_vm_that_is_gone_stay_so(tmp_path: Path) -> 
         ({"defaultAction": "Deny", "ipRules": [{"value": "127.0.0.1"}]}, 200),
         ({"defaultAction": "deny", "ipRules": [{"value": "127.0.0.0/30"}]}, 200),
         ({"defaultAction": "Deny", "ipRules": [{"value": "203.0.113.0/24"}]}, 403),
-        ({"defaultAction": "Deny", "ipRules": [{"value": "not an address"}, 7, {}]}, 403),
-        ({"defaultAction": "Deny", "ipRules": "127.0.0.1"}, 403),
         ({"defaultAction": "Deny"}, 403),
         ({}, 200),
     ],

@@ -141,7 +141,7 @@ def _shown(inner: VaultCall, call: Call, named: Document, version: Document, *, 
         "id": f"{key_id}/versions/{version['version']}" if listed else key_id,
         "name": version["version"] if listed else named["name"],
         "type": f"{key_type}/versions" if listed else key_type,
-        "location": vault["location"],
+        **({} if inner.vault.is_hsm else {"location": vault["location"]}),
         "tags": version["tags"] or {},
         "properties": properties,
     }

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,12 @@ class Shell:
 
 
 @pytest.fixture
-def shell(sandbox: Endpoint, tmp_path: Path) -> Shell:
-    return Shell(sandbox, tmp_path)
+def shell(sandbox: Endpoint, tmp_path: Path) -> Iterator[Shell]:
+    """A shell that leaves no object behind: the vTPM has room for three, and no resource manager stands before it."""
+    made = Shell(sandbox, tmp_path)
+    yield made
+    made.run("tpm2_flushcontext -t")
+    assert made.run("tpm2_getcap handles-transient").strip() == ""
 
 
 def test_report_and_attestation_key(shell: Shell) -> None:

@@ -110,10 +110,10 @@ class Server:
         self.world.store.close()
 
     def _prepare(self) -> None:
-        from skrkit.sandbox import entra
+        from skrkit.sandbox.entra_keys import signing_key
 
         try:
-            entra.prepare(self.world)
+            signing_key(self.world)  # a tenth of a second that the first token need not wait for
             self.world.silicon.prepare()  # two RSA-4096 keys: a second of work that nobody should wait for
         except SkrkitError as cause:
             _LOG.warning("%s", cause)  # made when first needed instead, where the failure is answered

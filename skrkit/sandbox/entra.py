@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
+import base64
+import binascii
+import re
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_plus
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from skrkit.encoding import b64url
-from skrkit.sandbox import chance, keygen
-from skrkit.sandbox.web import AzureError, azure_error, body_bytes
+from skrkit.sandbox import chance
+from skrkit.sandbox.entra_keys import SigningKey, signing_key
+from skrkit.sandbox.web import AzureError, JSONResponse, azure_error, body_bytes
 
 if TYPE_CHECKING:
     from skrkit.sandbox.world import World
@@ -47,6 +42,7 @@ RESOURCES = (
 _NO_STORE = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
 _LOCK = threading.Lock()
 MAX_KNOWN_TOKENS = 256
+_UNPRINTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")  # what no error_description has: RFC 6749 section 5.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,51 +64,6 @@ class TokenRefused(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _SigningKey:
-    kid: str
-    key: rsa.RSAPrivateKey = field(repr=False)
-
-    def jwk(self) -> dict[str, Any]:
-        """Return the public half as a JWK."""
-        numbers = self.key.public_key().public_numbers()
-        return {
-            "kty": "RSA",
-            "use": "sig",
-            "kid": self.kid,
-            "x5t": self.kid,
-            "n": b64url(numbers.n.to_bytes(256, "big")),
-            "e": b64url(numbers.e.to_bytes(3, "big")),
-        }
-
-
-def _signing_key(world: World) -> _SigningKey:
-    with _LOCK:
-        known = world.cache.get("entra-key")
-        if known is None:
-            document = world.store.get("entra", "keys")
-            if document is None:
-                document = _new_key()
-                world.store.put("entra", "keys", document)
-            key = load_pem_private_key(document["pem"].encode(), None, unsafe_skip_rsa_key_validation=True)
-            assert isinstance(key, rsa.RSAPrivateKey)
-            known = world.cache["entra-key"] = _SigningKey(kid=document["kid"], key=key)
-    assert isinstance(known, _SigningKey)
-    return known
-
-
-def prepare(world: World) -> None:
-    """Make the signing key if there is none yet: a tenth of a second that the first token need not wait for."""
-    _signing_key(world)
-
-
-def _new_key() -> dict[str, str]:
-    key = keygen.rsa_key("entra/key", 2048)
-    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
-    return {"kid": b64url(hashlib.sha256(spki).digest()[:20]), "pem": pem}
 
 
 def issuer(tenant: str) -> str:
@@ -151,7 +102,7 @@ def issue_token(world: World, *, principal: Principal, resource: str, lifetime_s
 
 def sign_claims(world: World, claims: Mapping[str, Any]) -> str:
     """Return an access token of these claims, signed RS256 by the tenant's key."""
-    key = _signing_key(world)
+    key = signing_key(world)
     return jwt.encode(dict(claims), key.key, algorithm="RS256", headers={"kid": key.kid, "x5t": key.kid})
 
 
@@ -183,7 +134,7 @@ def _verified_claims(world: World, token: str) -> dict[str, Any]:
 
     Times, issuer and audience are the caller's to check, each time.
     """
-    key = _signing_key(world)
+    key = signing_key(world)
     known: dict[tuple[str, str], dict[str, Any]] = world.cache.setdefault("verified-tokens", {})
     claims = known.get((key.kid, token))
     if claims is None:
@@ -195,7 +146,7 @@ def _verified_claims(world: World, token: str) -> dict[str, Any]:
     return claims
 
 
-def _with_signature_checked(key: _SigningKey, token: str) -> dict[str, Any]:
+def _with_signature_checked(key: SigningKey, token: str) -> dict[str, Any]:
     only_signature = {"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
     options: Any = {**only_signature, "require": ["aud", "iss", "exp", "nbf", "oid", "appid", "tid"]}
     try:
@@ -214,11 +165,17 @@ def app(world: World) -> Starlette:
 
     def keys(request: Request) -> Response:
         _known_tenant(world, request.path_params["tenant"])
-        return JSONResponse({"keys": [_signing_key(world).jwk()]})
+        return JSONResponse({"keys": [signing_key(world).jwk()]})
 
     async def token(request: Request) -> Response:
         form, v2 = _form(await body_bytes(request)), "/v2.0/" in request.url.path
-        return await run_in_threadpool(_token, world, request.path_params["tenant"], form, v2=v2)
+        try:
+            given = _basic(request.headers.get("authorization"))
+            return await run_in_threadpool(_token, world, request.path_params["tenant"], form | given, v2=v2)
+        except AzureError as refused:
+            if refused.status == 401 and "authorization" in request.headers:
+                refused.headers["WWW-Authenticate"] = f'Basic realm="{HOST}"'  # RFC 6749 section 5.2
+            raise
 
     routes = [
         Route("/common/discovery/instance", _instance),
@@ -265,6 +222,7 @@ def _known_tenant(world: World, tenant: str) -> str:
 def _openid(world: World, asked: str, v2: bool) -> dict[str, Any]:
     tenant = _known_tenant(world, asked)
     base, version = f"https://{HOST}/{tenant}", "v2.0/" if v2 else ""
+    named = tenant if tenant == world.tenant else "{tenantid}"  # braces and all: whoever reads it puts a tenant there
     return {
         "token_endpoint": f"{base}/oauth2/{version}token",
         "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
@@ -272,7 +230,7 @@ def _openid(world: World, asked: str, v2: bool) -> dict[str, Any]:
         "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
         "subject_types_supported": ["pairwise"],
         "id_token_signing_alg_values_supported": ["RS256"],
-        "issuer": f"{base}/v2.0" if v2 else issuer(tenant),
+        "issuer": f"https://{HOST}/{named}/v2.0" if v2 else issuer(named),
         "authorization_endpoint": f"{base}/oauth2/{version}authorize",
         "device_authorization_endpoint": f"{base}/oauth2/{version}devicecode",
         "end_session_endpoint": f"{base}/oauth2/{version}logout",
@@ -289,6 +247,22 @@ def _form(body: bytes) -> dict[str, str]:
     except ValueError:  # not ASCII, not UTF-8 inside, or too many
         raise _refused(400, "invalid_request", 9002014, "The request body is not a valid form.") from None
     return {name: values[0] for name, values in fields.items()}
+
+
+def _basic(authorization: str | None) -> dict[str, str]:
+    """Return client id and secret of HTTP Basic (RFC 6749 section 2.3.1), form-encoded inside; empty without it."""
+    scheme, _, text = (authorization or "").partition(" ")
+    if scheme.lower() != "basic":
+        return {}
+    try:
+        client_id, colon, secret = base64.b64decode(text, validate=True).decode("ascii").partition(":")
+        if not colon:
+            raise ValueError
+        return {"client_id": unquote_plus(client_id, errors="strict"), "client_secret": unquote_plus(secret)}
+    except (binascii.Error, ValueError):
+        raise _refused(  # the words are not known (inferred)
+            401, "invalid_client", 7000218, "The Authorization header does not hold a client id and a secret."
+        ) from None
 
 
 def _token(world: World, tenant: str, form: Mapping[str, str], *, v2: bool) -> Response:
@@ -376,6 +350,7 @@ def unknown_resource(resource: str, tenant: str) -> AzureError:
 
 def _refused(status: int, error: str, number: int, message: str) -> AzureError:
     trace, correlation = chance.uuid4("entra/trace"), chance.uuid4("entra/correlation")
+    message = _UNPRINTABLE.sub("?", message)
     at = chance.utc_now().strftime("%Y-%m-%d %H:%M:%SZ")
     return AzureError(
         status,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse as StarletteJson
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
@@ -18,7 +17,7 @@ from skrkit.sandbox import entra
 from skrkit.sandbox.faults import access_token, network
 from skrkit.sandbox.faults.identity import NO_CLIENT, imds_answer
 from skrkit.sandbox.imds_instance import instance_document
-from skrkit.sandbox.web import door
+from skrkit.sandbox.web import JSONResponse, door
 
 if TYPE_CHECKING:
     from skrkit.sandbox.machine import Machine
@@ -48,12 +47,6 @@ _BAD_VERSION = (
     "Bad request. api-version is invalid or was not specified in the request. "
     "For more information refer to aka.ms/azureimds"
 )
-
-
-class JSONResponse(StarletteJson):
-    """JSON with the content type that IMDS gives."""
-
-    media_type = "application/json; charset=utf-8"
 
 
 def app(world: World) -> Starlette:

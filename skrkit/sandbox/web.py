@@ -9,13 +9,20 @@ from functools import partial
 from typing import Any, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse as StarletteJson
+from starlette.responses import Response
 
 from skrkit.sandbox import chance
 from skrkit.sandbox.content import reason_against
 
 MAX_BODY_BYTES = 1 << 20
 Answer = TypeVar("Answer")
+
+
+class JSONResponse(StarletteJson):
+    """JSON with the content type that Azure's services give."""
+
+    media_type = "application/json; charset=utf-8"
 
 
 class AzureError(Exception):

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from skrkit.sandbox import entra
+from skrkit.sandbox import entra, entra_keys
 from skrkit.sandbox.endpoint import Endpoint
 from tests.sandbox.running import LOGIN, Answer, operator_token, send
 from tests.sandbox.vault.azure import OPERATOR, Azure
@@ -160,7 +160,7 @@ def test_forgeries(azure: Azure) -> None:
     claims = jwt.decode(token, options={"verify_signature": False})
     mine = rsa.generate_private_key(65537, 2048)
     kid = {"kid": header["kid"]}
-    ours = entra._signing_key(azure.world).key
+    ours = entra_keys.signing_key(azure.world).key
     public = ours.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     confused = joined([json.dumps({"alg": "HS256", **kid}).encode(), json.dumps(claims).encode()])
     mac = hmac.digest(public, confused.encode(), "sha256")  # a verifier that takes the header's word checks with this
@@ -195,5 +195,5 @@ def test_the_key_outlives_the_process(azure: Azure) -> None:
     token = issued(azure)
     azure.world.cache.clear()
     assert authenticate(azure, f"Bearer {token}") == OPERATOR
-    assert "PRIVATE" not in json.dumps(entra._signing_key(azure.world).jwk())
-    assert "PRIVATE" not in repr(entra._signing_key(azure.world))
+    assert "PRIVATE" not in json.dumps(entra_keys.signing_key(azure.world).jwk())
+    assert "PRIVATE" not in repr(entra_keys.signing_key(azure.world))

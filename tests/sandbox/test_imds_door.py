@@ -123,6 +123,8 @@ def test_a_wrong_path_of_the_identity_service(machine: Machine) -> None:
 def test_the_certificates_of_the_host_form_a_chain(machine: Machine) -> None:
     """Signatures are checked by cryptography alone: RSASSA-PSS with SHA-384 up to a root that signs itself."""
     said = machine.get("/metadata/THIM/amd/certification").json()
+    members = ("vcekCert", "tcbm", "certificateChain", "cacheControl")  # each a text, as Microsoft's clients read them
+    assert {name: type(value) for name, value in said.items()} == dict.fromkeys(members, str)
     (vcek,) = x509.load_pem_x509_certificates(said["vcekCert"].encode())
     ask, ark = x509.load_pem_x509_certificates(said["certificateChain"].encode())
     for certificate, issuer in ((vcek, ask), (ask, ark), (ark, ark)):

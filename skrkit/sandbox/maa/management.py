@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from skrkit.sandbox.faults import network
 from skrkit.sandbox.maa import policy, signers
 from skrkit.sandbox.maa.providers import Provider
 from skrkit.sandbox.maa.token import sign_answer
-from skrkit.sandbox.web import AzureError, body_bytes, new_request_id
+from skrkit.sandbox.web import AzureError, JSONResponse, body_bytes, new_request_id
 from skrkit.wire import Json
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from skrkit.sandbox.faults import network
@@ -17,7 +17,7 @@ from skrkit.sandbox.maa.attest import attest_guest, attest_platform
 from skrkit.sandbox.maa.keys import jwks_of
 from skrkit.sandbox.maa.providers import Provider, find
 from skrkit.sandbox.maa.tdx import refuse_tdx
-from skrkit.sandbox.web import AzureError, azure_error, host, json_body, new_request_id
+from skrkit.sandbox.web import AzureError, JSONResponse, azure_error, host, json_body, new_request_id
 from skrkit.wire import Json
 
 if TYPE_CHECKING:

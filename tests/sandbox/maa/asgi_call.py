@@ -21,12 +21,22 @@ class Answer:
         return json.loads(self.body)
 
 
-def ask(app: ASGIApp, method: str, url: str, *, body: bytes = b"", content_type: str = "application/json") -> Answer:
+def ask(
+    app: ASGIApp,
+    method: str,
+    url: str,
+    *,
+    body: bytes = b"",
+    content_type: str = "application/json",
+    authorization: str = "",
+) -> Answer:
     """Send a request and return the answer. `url` is absolute; its host becomes the Host header."""
     parts = urlsplit(url)
     headers = [(b"host", parts.netloc.encode())]
     if body:
         headers += [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
+    if authorization:
+        headers.append((b"authorization", authorization.encode()))
     scope = {
         "type": "http",
         "asgi": {"version": "3.0"},

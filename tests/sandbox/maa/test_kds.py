@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.types import ASGIApp
 
 from skrkit.sandbox import kds
@@ -52,6 +56,25 @@ def test_chain_is_pem_ask_then_ark(app: ASGIApp, world: World) -> None:
 
 def test_crl(app: ASGIApp) -> None:
     assert len(x509.load_der_x509_crl(ask(app, "GET", f"{BASE}/Milan/crl").body)) == 0
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="NO OPENSSL: AMD's chain was not verified by it.")
+def test_a_stranger_verifies_chain_and_revocation_list(app: ASGIApp, world: World, chip: Chip, tmp_path: Path) -> None:
+    """As AMD's own instructions do it: by OpenSSL, from what the service answers."""
+    ask_, ark = x509.load_pem_x509_certificates(ask(app, "GET", f"{BASE}/Milan/cert_chain").body)
+    (tmp_path / "ask.pem").write_bytes(ask_.public_bytes(Encoding.PEM))
+    (tmp_path / "ark.pem").write_bytes(ark.public_bytes(Encoding.PEM))
+    (tmp_path / "vcek.der").write_bytes(ask(app, "GET", f"{BASE}/Milan/{chip.chip_id.hex()}?{TCB}").body)
+    (tmp_path / "crl.der").write_bytes(ask(app, "GET", f"{BASE}/Milan/crl").body)
+    at = str(int(world.now().timestamp()))
+    commands = (
+        ["openssl", "verify", "-attime", at, "-CAfile", "ark.pem", "-untrusted", "ask.pem", "vcek.der"],
+        ["openssl", "crl", "-inform", "DER", "-in", "crl.der", "-CAfile", "ark.pem", "-noout"],
+    )
+    for command in commands:
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "OK" in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead")
     parser.add_argument("--yes", action="store_true", help="Azure: do what the plan says")
+    parser.add_argument("--rbac", action="store_true", help="grant by Azure roles; the vault then goes by them")
     names = parser.add_argument_group("names", "In Azure these are yours; the sandbox has its own.")
     for option in _STAGE_OPTIONS:
         names.add_argument(f"--{option.replace('_', '-')}", metavar="NAME")
@@ -132,10 +133,13 @@ def _order(arguments: argparse.Namespace, cloud: Cloud) -> Order:
 
 
 def _stage(arguments: argparse.Namespace) -> Stage:
+    from skrkit.cli.walkthrough import RBAC_VAULT
     from skrkit.provision.stage import Stage
 
     given = {option: getattr(arguments, option) for option in _STAGE_OPTIONS if getattr(arguments, option)}
-    return Stage(**given, hsm=hsm_of(arguments))
+    if arguments.rbac and not arguments.vault and arguments.cloud == "sandbox":
+        given["vault"] = RBAC_VAULT  # as the walk has it: the other one goes by access policies
+    return Stage(**given, hsm=hsm_of(arguments), rbac=arguments.rbac)
 
 
 def _public_key(path: Path) -> str:
@@ -260,6 +264,8 @@ def _next(arguments: argparse.Namespace, deployed: Deployed) -> str:
             continue
         if arguments.cloud == "azure" or value != getattr(own, option):
             words += [f"--{option.replace('_', '-')}", value]
+    if deployed.stage.rbac:
+        words.append("--rbac")
     if deployed.stage.hsm:
         words += ["--hsm", *([] if deployed.stage.hsm == SANDBOX_HSM else [deployed.stage.hsm])]
     for option in ("subscription", "tenant", "azure_cloud"):

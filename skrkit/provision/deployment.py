@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from skrkit.errors import ServiceError, UsageError
 from skrkit.provision.deleted_names import with_ways_out
+from skrkit.provision.roles import OFFICER_ROLE, RELEASE_ROLE
 from skrkit.provision.stage import Stage
 from skrkit.provision.tags import DEPLOY
 from skrkit.services.azure_errors import azure_call
@@ -76,7 +77,12 @@ class Order:
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of the template, as a deployment takes them."""
         stage = self.stage
-        of_vault = {"vaultName": stage.vault, "keyName": stage.key, "attestationUri": stage.attestation}
+        of_vault = {
+            "vaultName": stage.vault,
+            "keyName": stage.key,
+            "attestationUri": stage.attestation,
+            "rbac": stage.rbac,
+        }
         given = {
             "location": stage.location,
             "vmName": stage.vm,
@@ -161,13 +167,18 @@ def plan_of_deployment(order: Order) -> list[str]:
 
         hsm = f"Managed HSM {stage.hsm} (Standard_B1): {order.operator} is its first administrator; billed by the hour"
         return [group, network, hsm, vm, *plan_of_opening(order)]
+    vault = f"its access policies become those of {order.operator} and of the VM, no others"
+    grants = ["key permission `release` for that identity"]
+    if stage.rbac:
+        vault = "it goes by Azure roles; access policies that it has say nothing from then on"
+        grants = [f"role {RELEASE_ROLE} for that identity", f"role {OFFICER_ROLE} for {order.operator}"]
     return [
         group,
         network,
-        f"Vault {stage.vault} (Premium): its access policies become those of {order.operator} and of the VM, no others",
+        f"Vault {stage.vault} (Premium): {vault}",
         f"Key {stage.key} there: exportable, with a release policy for {stage.attestation}; one that is there stays",
         vm,
-        f"Vault {stage.vault}: key permission `release` for that identity",
+        *(f"Vault {stage.vault}: {grant}" for grant in grants),
     ]
 
 

@@ -56,6 +56,21 @@ def test_json_says_what_was_made_and_how_to_go_on(home: Path) -> None:
     assert {change["change"] for change in changes} == {"NoChange", "Modify", "Create"}
 
 
+def test_with_roles_the_doctor_is_content_and_the_walk_goes_on(home: Path) -> None:
+    where = ("--resource-group", "roles-rg", "--vm", "roles-vm")
+    done = skrkit(home, "deploy", "--rbac", *where)
+    assert done.returncode == 0, done.stderr
+    assert "it goes by Azure roles" in done.stderr
+    command = done.stdout.rstrip().rpartition("\n")[2]
+    assert shlex.split(command) == ["skrkit", "walkthrough", *where, "--vault", walkthrough.RBAC_VAULT, "--rbac"]
+    stage = (*where, "--vault", walkthrough.RBAC_VAULT)
+    checked = skrkit(home, "doctor", "--cloud", "sandbox", *stage, "--release", seconds=120)
+    assert checked.returncode == 0, checked.stdout
+    assert skrkit(home, "preflight", *stage).returncode == 0
+    walk = skrkit(home, *shlex.split(command)[1:], "--step", "4", seconds=120)
+    assert walk.returncode == 0, walk.stderr
+
+
 def test_a_failure_names_the_resource(home: Path) -> None:
     failed = skrkit(home, "deploy", "--vm", "bad", "--vault", "bad-vault", "--vm-size", "Standard_D2s_v5", "--json")
     assert failed.returncode == 7

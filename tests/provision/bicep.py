@@ -143,7 +143,7 @@ class _File:
         self.used = set()
         condition = self._condition()
         body = self.object_members()
-        parent = body.pop("parent", None)
+        parent, scope = body.pop("parent", None), body.pop("scope", None)
         name = body.pop("name")
         names = [text_of(name)]
         if parent is not None:
@@ -158,6 +158,8 @@ class _File:
         shown = value_of(name) if len(names) == 1 else f"[format('{_slots(len(names))}', {', '.join(names)})]"
         resource: dict[str, Any] = {"condition": value_of(condition)} if condition else {}
         resource |= {"type": kind, "apiVersion": version, "name": shown}
+        if scope is not None:
+            resource["scope"] = f"[{self.symbols[scope.text].id}]"
         resource |= {key: value_of(item) for key, item in body.items()}
         self._add(resource)
 
@@ -175,6 +177,7 @@ class _File:
         file = self.take("text")[1:-1]
         self.take(text="=")
         self.used = set()
+        condition = self._condition()
         body = self.object_members()
         name = body.pop("name")
         given = {key: {"value": value_of(item)} for key, item in body.pop("params").items()}
@@ -188,14 +191,9 @@ class _File:
             "parameters": given,
             "template": compile_file(self.path.parent / file),
         }
-        self._add(
-            {
-                "type": DEPLOYMENTS,
-                "apiVersion": DEPLOYMENTS_VERSION,
-                "name": value_of(name),
-                "properties": properties,
-            }
-        )
+        module: dict[str, Any] = {"condition": value_of(condition)} if condition else {}
+        module |= {"type": DEPLOYMENTS, "apiVersion": DEPLOYMENTS_VERSION, "name": value_of(name)}
+        self._add(module | {"properties": properties})
 
     def _add(self, resource: dict[str, Any]) -> None:
         if self.used:

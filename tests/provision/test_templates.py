@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.bicep"))
 KEY = "ssh-ed25519 AAAA nobody"
 # What deploys all: each has some of the others in it. The key of a Managed HSM is in none, as it waits for activation.
 MAINS = {
-    "main": {"access-policy", "confidential-vm", "key", "network", "vault"},
+    "main": {"access-policy", "confidential-vm", "key", "network", "vault", "vault-role"},
     "main-hsm": {"confidential-vm", "managed-hsm", "network"},
 }
 MAIN = {"vaultName": "main-vault", "operatorObjectId": OPERATOR.oid, "adminPublicKey": KEY}
@@ -59,11 +60,12 @@ def test_bicep_and_arm_say_the_same(name: str) -> None:
 def test_what_deploys_all_has_the_others_in_it_whole(main: str) -> None:
     inside = [one["properties"]["template"] for one in shipped(main)["resources"]]
     assert all(shipped(name) in inside for name in MAINS[main])
-    assert len(inside) == len(MAINS[main])
+    assert all(one in map(shipped, MAINS[main]) for one in inside)
 
 
 def test_main_has_all_that_a_release_needs() -> None:
     assert sorted(set(kinds(shipped("main"))) - {NESTED}) == [
+        "Microsoft.Authorization/roleAssignments",
         "Microsoft.Compute/virtualMachines",
         "Microsoft.KeyVault/vaults",
         "Microsoft.KeyVault/vaults/accessPolicies",
@@ -157,3 +159,46 @@ def test_a_grant_leaves_what_others_may_do(deployer: Deployer) -> None:
         STRANGER.oid: ["release"],
     }
     assert "enablePurgeProtection" not in vault
+
+
+RELEASE_USER, CRYPTO_OFFICER = "08bbd89e-9f13-488c-ac41-acfcb10c90ab", "14b46e9e-c2b7-41b4-b07b-48a6ebf60603"
+
+
+def assigned(deployer: Deployer, vault: str) -> dict[str, str]:
+    """The role assignments at exactly this vault: the role's id by the principal."""
+    scope = f"{GROUP}/providers/Microsoft.KeyVault/vaults/{vault}"
+    listed = deployer.azure.arm(
+        "GET", f"{scope}/providers/Microsoft.Authorization/roleAssignments?api-version=2022-04-01"
+    )
+    found = [one["properties"] for one in listed.json()["value"]]
+    return {
+        one["principalId"]: one["roleDefinitionId"].rpartition("/")[2]
+        for one in found
+        if one["scope"].lower() == scope.lower()
+    }
+
+
+def test_main_with_roles_grants_by_them_alone(deployer: Deployer) -> None:
+    outputs = deployer.outputs(shipped("main"), **MAIN, rbac=True)
+    vault = deployer.read("Microsoft.KeyVault/vaults", "main-vault")["properties"]
+    assert (vault["enableRbacAuthorization"], vault["accessPolicies"]) == (True, [])
+    roles = {outputs["principalId"]: RELEASE_USER, OPERATOR.oid: CRYPTO_OFFICER}
+    assert assigned(deployer, "main-vault") == roles
+    order = deployer.order()
+    assert order.index("cvm-1-vm") < order.index("cvm-1-release-role")
+    assert not {"cvm-1-access"} & set(order)
+    assert deployer.deploy(shipped("main"), **MAIN, rbac=True)["provisioningState"] == "Succeeded"
+    assert assigned(deployer, "main-vault") == roles  # the names are the same: nothing is assigned twice
+
+
+def test_the_name_of_an_assignment_follows_from_vault_principal_and_role(deployer: Deployer) -> None:
+    """By the documented algorithm of guid(): version 5 of RFC 4122, in a namespace of Resource Manager's own."""
+    deployer.deploy(shipped("vault"), vaultName="role-vault", operatorObjectId=OPERATOR.oid, rbac=True)
+    deployer.deploy(shipped("vault-role"), vaultName="role-vault", objectId=OPERATOR.oid)
+    scope = f"{GROUP}/providers/Microsoft.KeyVault/vaults/role-vault"
+    space = uuid.UUID("11fb06fb-712d-4ddd-98c7-e71bbd588830")
+    name = uuid.uuid5(space, f"{scope}-{OPERATOR.oid}-{RELEASE_USER}")
+    url = f"{scope}/providers/Microsoft.Authorization/roleAssignments/{name}?api-version=2022-04-01"
+    made = deployer.azure.arm("GET", url)
+    assert made.status_code == 200, made.text
+    assert made.json()["properties"]["principalType"] == "ServicePrincipal"

@@ -36,6 +36,9 @@ param publicIp bool = false
 @description('From where SSH is let in, such as 198.51.100.7/32. Nothing lets nobody in.')
 param sshSource string = ''
 
+@description('Whether the vault goes by Azure roles, and not by access policies: who deploys it may then assign roles.')
+param rbac bool = false
+
 @description('Resource id of a user-assigned identity that the VM has beside its own. Nothing is none.')
 param userAssignedIdentityId string = ''
 
@@ -55,6 +58,7 @@ module vault 'vault.bicep' = {
     vaultName: vaultName
     location: location
     operatorObjectId: operatorObjectId
+    rbac: rbac
   }
 }
 
@@ -83,11 +87,36 @@ module vm 'confidential-vm.bicep' = {
   }
 }
 
-module accessPolicy 'access-policy.bicep' = {
+module accessPolicy 'access-policy.bicep' = if (!rbac) {
   name: '${vmName}-access'
   params: {
     vaultName: vaultName
     objectId: vm.outputs.principalId
+  }
+  dependsOn: [
+    vault
+  ]
+}
+
+module releaseRole 'vault-role.bicep' = if (rbac) {
+  name: '${vmName}-release-role'
+  params: {
+    vaultName: vaultName
+    objectId: vm.outputs.principalId
+  }
+  dependsOn: [
+    vault
+  ]
+}
+
+// Key Vault Crypto Officer: who prepares the keys sees and makes them by this, as nobody does by being the owner.
+module operatorRole 'vault-role.bicep' = if (rbac) {
+  name: '${vmName}-operator-role'
+  params: {
+    vaultName: vaultName
+    objectId: operatorObjectId
+    roleId: '14b46e9e-c2b7-41b4-b07b-48a6ebf60603'
+    principalType: ''
   }
   dependsOn: [
     vault

@@ -1,5 +1,6 @@
 // A Premium vault: only its keys live in an HSM, and only such keys can be released.
-// It goes by access policies. Deployed again, it has the operator's policy alone: deploy access-policy after it.
+// It goes by access policies, or by Azure roles. Deployed again, it has the operator's access policy alone: deploy
+// access-policy after it. With roles it has none: deploy vault-role.
 
 @description('Name of the vault, unique in all of Azure.')
 @minLength(3)
@@ -28,6 +29,9 @@ param operatorKeyPermissions array = [
   'verify'
 ]
 
+@description('Whether the vault goes by Azure roles, and not by access policies.')
+param rbac bool = false
+
 @description('Days in which a deleted vault can be recovered. It cannot be changed later.')
 @minValue(7)
 @maxValue(90)
@@ -48,11 +52,11 @@ resource vault 'Microsoft.KeyVault/vaults@2023-07-01' = {
       family: 'A'
       name: 'premium'
     }
-    enableRbacAuthorization: false
+    enableRbacAuthorization: rbac
     enableSoftDelete: true
     softDeleteRetentionInDays: softDeleteRetentionInDays
     enablePurgeProtection: enablePurgeProtection ? true : null
-    accessPolicies: [
+    accessPolicies: rbac ? [] : [
       {
         tenantId: subscription().tenantId
         objectId: operatorObjectId

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from skrkit.sandbox.arm.templates.refusals import ExpressionError, UnknownYet
 from skrkit.sandbox.arm.templates.values import same
 from skrkit.sandbox.web import AzureError
 
+_PARAMETER = re.compile(r"parameters\('(\w+)'\)")
 _CASELESS = frozenset(("id", "location", "tenantId", "objectId"))  # Azure compares these without their case (inferred)
 
 
@@ -54,7 +56,9 @@ def _planned_changes(prepared: Prepared, caller: Caller, *, ids_only: bool) -> l
             continue
         scope = replace(planned.scope, resources=Unmade(), lenient=True)
         try:
-            if is_nested(planned.source):
+            if _has_no_name_yet(planned):
+                found.append(_unidentified(planned))
+            elif is_nested(planned.source):
                 ready = nested(planned, scope, caller.clock(), prepared.depth + 1, masked=True)
                 found += _planned_changes(ready, caller, ids_only=ids_only)
             else:
@@ -63,6 +67,25 @@ def _planned_changes(prepared: Prepared, caller: Caller, *, ids_only: bool) -> l
             reason = str(error) or "what it depends on is not there yet"
             found.append({"resourceId": planned.id, "changeType": "Unsupported", "unsupportedReason": reason})
     return found
+
+
+def _has_no_name_yet(planned: Planned) -> bool:
+    """Return whether the resource's name comes from a parameter that only the deployment itself gives a value."""
+    named = _PARAMETER.findall(str(planned.source.get("name", "")))
+    parameters = dict(planned.scope.parameters)
+    values = [member(parameters, name)[1] for name in named]
+    return any(isinstance(value, str) and value.startswith("[") and value.endswith("]") for value in values)
+
+
+def _unidentified(planned: Planned) -> dict[str, Any]:
+    """Return a change of a resource whose id is not known; its words are general knowledge, of no recording."""
+    reason = (
+        f"Changes to the resource '{planned.source['name']}' cannot be analyzed because its resource ID or API version "
+        "cannot be calculated until the deployment is under way. Please see "
+        "https://aka.ms/WhatIfUnidentifiableResource for help."
+    )
+    unknown = f"{planned.id.rpartition('/')[0]}/{planned.source['name']}"
+    return {"resourceId": unknown, "changeType": "Unsupported", "unsupportedReason": reason}
 
 
 def _change(planned: Planned, body: dict[str, Any], caller: Caller, *, ids_only: bool) -> dict[str, Any]:

@@ -54,8 +54,7 @@ def _checked_for_creation(call: Call, *, hsm: bool) -> tuple[bool, Policy | None
     """Return `exportable` and the policy as given; raise whatever can be refused before a key is made."""
     if not _NAME.match(call.name):
         raise errors.bad_parameter(f"The request URI contains an invalid name: {call.name}")
-    wanted = _given_attributes(call.body).get("exportable")
-    exportable, policy = wanted is True, given_policy(call.body)
+    exportable, policy = _exportable(call.body) is True, given_policy(call.body)
     named = call.keys.name(call.name)
     if named is not None and exportable != named["exportable"]:
         raise errors.skr(1003)
@@ -157,6 +156,14 @@ def _given_attributes(body: dict[str, Any]) -> dict[str, Any]:
     return given or {}
 
 
+def _exportable(body: dict[str, Any]) -> bool | None:
+    """Return the attribute `exportable` as given, or None. Raises 400."""
+    wanted = _given_attributes(body).get("exportable")
+    if wanted is not None and not isinstance(wanted, bool):
+        raise errors.bad_parameter('The property "exportable" must be true or false.')
+    return wanted
+
+
 def _merged_attributes(before: Document, body: dict[str, Any]) -> dict[str, Any]:
     """Return enabled, nbf and exp after the body's `attributes`; what it does not name stays. Raises 400."""
     given = _given_attributes(body)
@@ -176,7 +183,7 @@ def _merged_attributes(before: Document, body: dict[str, Any]) -> dict[str, Any]
 def update_key(call: Call) -> Response:
     """Return the bundle after a PATCH. A policy changes only without a version in the URL, `exportable` never."""
     policy = given_policy(call.body)
-    wanted = _given_attributes(call.body).get("exportable")
+    wanted = _exportable(call.body)
     with call.lock:
         named, version = call.keys.require(call.name, call.version)
         if wanted is not None and wanted is not named["exportable"]:

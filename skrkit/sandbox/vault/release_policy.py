@@ -18,10 +18,19 @@ Policy = dict[str, Any]
 def given_policy(body: dict[str, Any]) -> Policy | None:
     """Return the `release_policy` member, or None. Without `data` it counts as absent, as in Azure.
 
-    (The Python SDK drops a policy that it was given as `str` and sends an empty one.)
+    (The Python SDK drops a policy that it was given as `str` and sends an empty one.) Raises 400 for other types than
+    the specification has.
     """
     policy = body.get("release_policy")
-    return policy if isinstance(policy, dict) and policy.get("data") else None
+    if policy is not None and not isinstance(policy, dict):
+        raise errors.bad_parameter('The property "release_policy" must be an object.')
+    if not policy or not policy.get("data"):
+        return None
+    if not isinstance(policy.get("immutable"), bool | None):  # who writes "true" must not get what can be changed
+        raise errors.bad_parameter('The property "immutable" must be true or false.')
+    if not isinstance(policy.get("contentType"), str | None):
+        raise errors.bad_parameter('The property "contentType" must be a string.')
+    return policy
 
 
 def check_exportable(call: Call, *, exportable: bool, hsm: bool, policy: Policy | None) -> None:

@@ -60,6 +60,25 @@ def test_each_rule_of_exportable_keys(azure: Azure, body: Any, vault: str, api: 
     assert azure.world.store.list("vault-key") == []
 
 
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"attributes": {"exportable": "true"}}, '"exportable" must be true or false'),
+        ({"attributes": {"exportable": 1}}, '"exportable" must be true or false'),
+        (exportable(immutable="true"), '"immutable" must be true or false'),
+        (exportable(immutable=1), '"immutable" must be true or false'),
+        (exportable(contentType=7), '"contentType" must be a string'),
+        (exportable() | {"release_policy": encoded(POLICY)}, '"release_policy" must be an object'),
+    ],
+)
+def test_what_is_nearly_true_is_refused_and_not_taken_for_false(azure: Azure, body: Any, words: str) -> None:
+    """A key that somebody wanted exportable, or a policy immutable, must not come out otherwise without a word."""
+    assert words in error_of(create(azure, **body))[3]
+    assert create(azure, "there", **exportable()).status_code == 200
+    changed = error_of(azure.vault("PATCH", "/keys/there", body))
+    assert (changed[0], words in changed[3]) == (400, True)
+
+
 M = {"claim": "c", "equals": "v"}
 MALFORMED: dict[str, str] = {
     "not base64url": "{}",

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # In order of age: what a key bundle shows grows with it. Both the previews and the dated ones are real.
 API_VERSIONS = (
-    "2016-10-01", "7.0", "7.1", "7.2", "7.3-preview", "7.3", "7.4", "7.5", "7.6-preview.1", "7.6-preview.2", "7.6",
-    "2025-06-01-preview", "2025-07-01",
+    "2016-10-01", "7.0", "7.1", "7.2", "7.3-preview", "7.3", "7.4", "7.5-preview.1", "7.5", "7.6-preview.1",
+    "7.6-preview.2", "7.6", "2025-06-01-preview", "2025-07-01",
 )  # fmt: skip
 EXPORTABLE_FROM = "7.3-preview"
 HSM_PLATFORM_FROM = "7.5"

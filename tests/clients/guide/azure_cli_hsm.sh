@@ -1,4 +1,5 @@
-# A Managed HSM by the Azure CLI: made, activated by three holders of keys, roles of its own, an exportable key.
+# A Managed HSM by the Azure CLI: made, activated by three holders of keys, roles of its own, an exportable key, its
+# setting, and a full backup with its restore.
 # Arguments: resource group, new HSM, policy file, folder for the holders' keys. Prints the key's id.
 # The CLI is signed in already, as azure_cli.sh leaves it.
 set -eu
@@ -26,5 +27,20 @@ fi
 quiet az keyvault role assignment create --hsm-name "$hsm" --role 'Managed HSM Crypto User' --scope /keys --assignee-object-id "$me"
 value az keyvault role assignment list --hsm-name "$hsm" --scope /keys --query '[].roleName' | grep -qx 'Managed HSM Crypto User'
 quiet az keyvault key create --hsm-name "$hsm" --name by-az --kty RSA-HSM --size 2048 --exportable true --policy "$policy"
+[ "$(value az keyvault key list --hsm-name "$hsm" --query '[].name')" = by-az ]
+
+# Resource Manager may have to do with its keys only where an administrator lets it.
+setting=AllowKeyManagementOperationsThroughARM
+[ "$(value az keyvault setting show --hsm-name "$hsm" --name "$setting" --query value)" = false ]
+[ "$(value az keyvault setting update --hsm-name "$hsm" --name "$setting" --value true --query value)" = true ]
+[ "$(value az keyvault setting list --hsm-name "$hsm" --query 'settings[0].value || [0].value')" = true ]
+
+# A full backup brings back what was deleted after it. The token is in the form of `az storage container generate-sas`.
+sas="se=$(date -u -d '+1 hour' '+%Y-%m-%dT%H:%MZ')&sp=crdwl&sv=2022-11-02&sr=c&sig=c2ln"
+storage="--storage-account-name guidebackups --blob-container-name hsm"
+folder=$(value az keyvault backup start --hsm-name "$hsm" $storage -t "$sas" --query folderUrl)
+quiet az keyvault key delete --hsm-name "$hsm" --name by-az
+[ -z "$(value az keyvault key list --hsm-name "$hsm" --query '[].name')" ]
+quiet az keyvault restore start --hsm-name "$hsm" $storage -t "$sas" --backup-folder "${folder##*/}"
 [ "$(value az keyvault key list --hsm-name "$hsm" --query '[].name')" = by-az ]
 value az keyvault key show --hsm-name "$hsm" --name by-az --query key.kid

@@ -232,6 +232,12 @@ def test_no_token_is_kept(azure: HsmAzure) -> None:
     assert "PRIVATE" not in json.dumps(azure.world.store.list(BLOB_KIND, ""))
 
 
+def test_the_azure_cli_asks_in_a_version_of_its_own(azure: HsmAzure) -> None:
+    where = {"storageResourceUri": CONTAINER, "token": sas(azure)}
+    assert azure.hsm("POST", "/backup", where, api="7.5-preview.1").status_code == 202
+    assert error_of(azure.hsm("POST", "/backup", where, api=""))[:2] == (400, "BadParameter")
+
+
 @pytest.mark.parametrize(
     ("role", "may"),
     [("Backup", ("backup",)), ("Restore", ("restore",)), ("Administrator", ("backup", "restore")), ("Crypto User", ())],

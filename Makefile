@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# How many test files run at once. In the order of their folders, which begins with the longest: not with the most tests.
+WORKERS ?= auto
 
 # Looked at first: a folder that an older Python made would be in the way of the right one.
 define new_venv
@@ -42,7 +44,7 @@ lab: $(VENV)/.lab ## the notebooks in JupyterLab, in the browser
 	@$(BIN)/skrkit lab
 
 test: $(VENV)/.dev ## run the tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev ## style, types, and who may import whom
 	$(BIN)/ruff check .

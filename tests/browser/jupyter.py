@@ -24,6 +24,7 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 PORT, TOKEN = 9461 + int(WORKER), "a-token-for-the-tests"  # workers open browsers at the same time
 START_S, END_S = 60, 30
+THEMES = ("JupyterLab Light", "JupyterLab Dark")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 OFFLINE = [
     "--no-sandbox",  # as root, in a container
@@ -54,6 +55,9 @@ ERRORS = "[data-mime-type='application/vnd.jupyter.error'], [data-mime-type='app
 ALL_RUN = """errors => document.querySelector(errors) !== null
   || [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(
     prompt => /^\\[\\d+\\]:?$/.test(prompt.textContent.trim()))"""
+NONE_RUN = """() => document.querySelector('.jp-OutputArea-output') === null
+  && [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(prompt => !/\\d/.test(prompt.textContent))"""
+DRAWN = """() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))"""
 # How long from an input event in the page until the widget's output has changed: kernel, both sockets, drawing in it.
 REACTION = """([selector, value, event, marker]) => new Promise((done, failed) => {
   const input = document.querySelector(selector), output = input.closest('.jp-OutputArea-output');
@@ -74,12 +78,16 @@ REACTION = """([selector, value, event, marker]) => new Promise((done, failed) =
 
 @dataclass
 class Lab:
-    """A running JupyterLab in one theme, on copies of the notebooks. `state` is its sandbox's folder."""
+    """A running JupyterLab, on copies of the notebooks. `theme` is what it wears.
+
+    `state` is its sandbox's folder; `began` is when it was started, by `time.monotonic()`.
+    """
 
     theme: str
     browser: Any
     shots: Path
     state: Path | None = None
+    began: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
@@ -89,8 +97,7 @@ class Lab:
         No page shares a cookie or storage with another: two pages are two browsers. `without` is a pattern of
         addresses that this one does not get.
         """
-        scheme = "dark" if "Dark" in self.theme else "light"
-        page = self.browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme=scheme)
+        page = self.browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme=_scheme(self.theme))
         page.on("console", lambda message: self.seen.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.seen.append(str(error)))
         page.on("request", lambda request: self._check_local(request.url))
@@ -99,6 +106,13 @@ class Lab:
         page.goto(f"http://127.0.0.1:{PORT}/lab/tree/{notebook}?token={TOKEN}&reset")
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
         return page
+
+    def dress(self, page: Any, theme: str) -> None:
+        """Change to another theme, as a person does in the menu, and wait until the page wears it."""
+        self.theme = theme
+        page.emulate_media(color_scheme=_scheme(theme))
+        page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
+        page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
 
     def _check_local(self, url: str) -> None:
         if not url.startswith((f"http://127.0.0.1:{PORT}/", "data:", "blob:", f"ws://127.0.0.1:{PORT}/")):
@@ -114,14 +128,17 @@ class Lab:
         page.wait_for_function(CONNECTED, timeout=60_000)
 
     def begin_all(self, page: Any) -> None:
-        """Run every cell, and return at once."""
+        """Run every cell, and return at once. Nothing is in the page of what was there: neither outputs nor numbers."""
         self.wait_for_kernel(page)
-        page.evaluate("window.jupyterapp.commands.execute('runmenu:run-all')")
+        page.evaluate("window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+        page.wait_for_function(NONE_RUN)
+        page.evaluate("void window.jupyterapp.commands.execute('runmenu:run-all')")
 
     def end_all(self, page: Any) -> None:
         """Wait until every cell has run. An error ends the wait: the cells after it will never run."""
         page.wait_for_function(ALL_RUN, arg=ERRORS, timeout=120_000)
-        assert page.locator(ERRORS).all_inner_texts() == []
+        said = page.locator(ERRORS).all_inner_texts()
+        assert said == [], said
 
     def run_all(self, page: Any) -> None:
         """Run every cell, and wait until each has run."""
@@ -133,9 +150,13 @@ class Lab:
         height = page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollHeight")
         page.set_viewport_size({"width": 1280, "height": min(height + 120, 12_000)})
         page.evaluate("document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0")
-        page.wait_for_timeout(500)  # the page has grown: let it be drawn
+        page.evaluate(DRAWN)  # the page has grown
         page.screenshot(path=str(self.shots / f"{name}-{self.theme.split()[-1].lower()}.png"))
         page.set_viewport_size({"width": 1280, "height": 1000})
+
+    def keep_figures(self) -> None:
+        """Write the figures so far beside the screenshots."""
+        (self.shots / "figures.json").write_text(json.dumps(self.figures, indent=1))
 
     def end_sandbox(self) -> None:
         """End the sandbox under the notebooks; its state stays."""
@@ -149,6 +170,11 @@ class Lab:
             page.close()
         for kernel in json.loads(asked("GET", "/api/kernels")):
             asked("DELETE", f"/api/kernels/{kernel['id']}")
+
+
+def _scheme(theme: str) -> str:
+    """Return what a browser is told of the colours that a person prefers, to go with a theme."""
+    return "dark" if "Dark" in theme else "light"
 
 
 def asked(method: str, path: str) -> bytes:

@@ -5,11 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import pytest
-
 from tests.browser.jupyter import ERRORS, Lab
-
-pytestmark = pytest.mark.parametrize("lab", ["JupyterLab Light"], indirect=True)  # the theme is no matter here
 
 MANAGER = "**/@jupyter-widgets/**"
 WRITTEN = "() => document.querySelectorAll('.jp-OutputArea-output').length"

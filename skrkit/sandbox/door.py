@@ -86,7 +86,7 @@ class Doorway:
 
 
 class Http(HttpToolsProtocol):
-    """uvicorn's HTTP, with a bound on a request's head, `target_host` in the scope's state, and no waiting for ACKs.
+    """uvicorn's HTTP, with bounds on a request's head, `target_host` in the scope's state, and no waiting for ACKs.
 
     `target_host` is the host of a request in absolute form, lower case, None of one that names a path alone. Clients
     of a proxy send head and body apart under Nagle's algorithm (urllib3 switches it on for proxies), so that a body
@@ -96,6 +96,32 @@ class Http(HttpToolsProtocol):
     trouble: Callable[[str], Trouble]
     _head_bytes = 0
     _in_head = True
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to wait for a first head, but not for ever: each connection that says nothing holds a descriptor."""
+        super().connection_made(transport)
+        self._late = self.loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._wait_no_more()
+        super().connection_lost(exc)
+
+    def _wait_no_more(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _head_is_late(self) -> None:
+        self._late = None
+        before: Any = self.cycle  # the request before, or None, which its type does not say
+        if before is not None and not before.response_complete:
+            self._late = self.loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
+            return
+        if self._head_bytes and not self.transport.is_closing():
+            self.transport.write(_answer(408, "Request Timeout", f"No whole head within {HEAD_TIMEOUT_S:.0f} s."))
+        self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Acknowledge, feed the parser, and end the connection when a head grows without an end."""
@@ -107,6 +133,8 @@ class Http(HttpToolsProtocol):
         if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.transport.write(_answer(431, "Request Header Fields Too Large", _TOO_LONG))
             self.transport.close()
+        if self._in_head and self._head_bytes and self._late is None and not self.transport.is_closing():
+            self._late = self.loop.call_later(HEAD_TIMEOUT_S, self._head_is_late)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; a trailer, which comes after the body, is none: it authorises nothing and names no host."""
@@ -118,6 +146,7 @@ class Http(HttpToolsProtocol):
         if self.parser.get_http_version() not in ("1.0", "1.1"):
             raise ValueError("no HTTP/1.x")  # a fault of the parser's, and so a 400
         self._in_head, self._head_bytes = False, 0
+        self._wait_no_more()
         state: dict[str, Any] = self.scope["state"]
         state["target_host"] = _named(self.url)
         if state["connect_host"] and self.trouble(state["connect_host"]):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import socket
 import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -238,3 +240,48 @@ def test_the_door_of_a_vm_opens_before_it_is_heard_of_and_shuts_with_it(sandbox:
     for port in (opened.proxy_port, opened.tpm_port):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
+
+
+def test_a_head_that_never_ends_is_not_waited_for() -> None:
+    """A client that says a byte now and then holds a connection, and with it one of the process's descriptors."""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(_slow_heads())
+    finally:
+        loop.close()
+
+
+async def _slow_heads() -> None:
+    async def hello(scope: Any, _receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.6 if scope["path"] == "/slow" else 0)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"hi"})
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(door, "HEAD_TIMEOUT_S", 0.3)
+        way = door.Doorway(hello, None)  # type: ignore[arg-type]  # no TLS here
+        server = await asyncio.get_running_loop().create_server(lambda: door.Door(way, None), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        whole = b"GET http://h/%s HTTP/1.1\r\nHost: h\r\n\r\n"
+        for sent, statuses in (
+            (b"GET http://h/ HTTP/1.1\r\nHost: h\r\nX: ", [408]),
+            (whole % b"" + b"GET http://h/ HTTP", [200]),  # the second request's head is late
+            (whole % b"slow" + b"GET http://h/ HTTP", [200]),  # and does not cut the first one's answer off
+        ):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for part in (sent[:-5], sent[-5:]):
+                writer.write(part)
+                await asyncio.sleep(0.05)
+            said = await asyncio.wait_for(reader.read(), 5)
+            assert [int(line.split()[1]) for line in said.split(b"\r\n") if line.startswith(b"HTTP/")][:1] == statuses
+            writer.close()
+            await writer.wait_closed()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(3):  # who keeps a connection, and is silent between two requests, is not late
+            writer.write(whole % b"")
+            assert b"hi" in await asyncio.wait_for(reader.readuntil(b"hi"), 5)
+            await asyncio.sleep(0.4)
+        writer.close()
+        await writer.wait_closed()
+        server.close()
+        await asyncio.sleep(0.1)  # the other ends hear of it

@@ -168,6 +168,14 @@ def answered(
     `query` has an `api-version`. Raises `AzureError` for a path that is not here, for a caller who may not, and what
     the handler raises.
     """
+    handler, call = call_of(world, caller, method, path, query, raw)
+    return handler(call)
+
+
+def call_of(
+    world: World, caller: Principal, method: str, path: str, query: dict[str, str], raw: bytes = b""
+) -> tuple[Handler, Call]:
+    """Return a request as its handler takes it, and the handler. Raises `AzureError` as `answered` does before it."""
     action, handler, names = permitted(world, caller, method, path)
     call = Call(
         world=world,
@@ -182,7 +190,7 @@ def answered(
     )
     locations.require_region(call)
     authorisation.require_linked(call, action)
-    return handler(call)
+    return handler, call
 
 
 def _body(path: str, raw: bytes) -> Document:

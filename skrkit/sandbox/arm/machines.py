@@ -31,6 +31,20 @@ _SECRETS = ("adminPassword", "customData")  # write-only members of osProfile
 def put_vm(call: Call) -> Response:
     """Return 201 with an operation for a new VM, 200 for a full update of one that is there."""
     call.require_group()
+    location = check_vm(call)
+    name = call.path["vm"]
+    with call.lock:
+        before = call.read(call.resource_id(VM_TYPE, name))
+        if before is not None:
+            return JSONResponse(_updated(call, before))
+        vm = _created(call, name, location)
+    headers = finished(call, provider="Microsoft.Compute", location=vm["location"])
+    creating = vm | {"properties": vm["properties"] | {"provisioningState": "Creating"}}
+    return JSONResponse(creating, 201, headers=headers)
+
+
+def check_vm(call: Call) -> str:
+    """Return the region of a body that a VM can be made of, or changed by. Raises `AzureError` for any other."""
     name = call.path["vm"]
     if not _NAME.match(name):
         raise bad_request(f"The entity name 'vmName' is invalid: '{name}'.", code="InvalidParameter", target="vmName")
@@ -38,14 +52,10 @@ def put_vm(call: Call) -> Response:
     if not isinstance(location, str) or not location:
         raise errors.no_location()
     check_machine_body(call.body)
-    with call.lock:
-        before = call.read(call.resource_id(VM_TYPE, name))
-        if before is not None:
-            return JSONResponse(_updated(call, before))
-        vm = _created(call, name, location.lower().replace(" ", ""))
-    headers = finished(call, provider="Microsoft.Compute", location=vm["location"])
-    creating = vm | {"properties": vm["properties"] | {"provisioningState": "Creating"}}
-    return JSONResponse(creating, 201, headers=headers)
+    before = call.read(call.resource_id(VM_TYPE, name))
+    if before is not None:
+        _check_unchangeable(call, before)
+    return location.lower().replace(" ", "")
 
 
 def _created(call: Call, name: str, location: str) -> Document:
@@ -88,10 +98,7 @@ def _without_secrets(properties: dict[str, Any]) -> dict[str, Any]:
 
 def _updated(call: Call, before: Document) -> Document:
     """Return the VM with the body merged in: given members replace, others stay, tags are replaced whole."""
-    for path in FIXED_AT_CREATION:
-        wanted = member(call.body, *path)
-        if wanted is not None and wanted != member(before, *path):
-            raise errors.property_change(".".join(path[1:]))
+    _check_unchangeable(call, before)
     size = member(call.body, "properties", "hardwareProfile", "vmSize")
     if size is not None and not SNP_SIZE.match(str(size).lower()):
         raise bad_request(
@@ -109,6 +116,13 @@ def _updated(call: Call, before: Document) -> Document:
         apply_identity(call, vm, wanted)
         call.write(vm)
     return vm
+
+
+def _check_unchangeable(call: Call, before: Document) -> None:
+    for path in FIXED_AT_CREATION:
+        wanted = member(call.body, *path)
+        if wanted is not None and wanted != member(before, *path):
+            raise errors.property_change(".".join(path[1:]))
 
 
 def _merged(before: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from skrkit.sandbox.arm.templates.scope import Scope
 from skrkit.sandbox.web import AzureError
 
 if TYPE_CHECKING:
+    from skrkit.sandbox.arm.call import Call
     from skrkit.sandbox.entra import Principal
     from skrkit.sandbox.world import World
 
@@ -45,6 +47,14 @@ class Caller:
 
         raw = b"" if body is None else json.dumps(body).encode()
         return answered(self.world, self.principal, method, path, {"api-version": api_version}, raw)
+
+    def look(self, method: str, path: str, api_version: str, body: Any, check: Callable[[Call], object]) -> None:
+        """Show a request to a check in place of its handler. Raises `AzureError` where that refuses."""
+        from skrkit.sandbox.arm.app import call_of
+
+        raw = json.dumps(body).encode()
+        _handler, call = call_of(self.world, self.principal, method, path, {"api-version": api_version}, raw)
+        check(call)
 
     def read(self, resource_id: str, api_version: str) -> dict[str, Any]:
         """Return a resource. Raises `AzureError` where there is none."""

@@ -18,6 +18,7 @@ from skrkit.sandbox.arm.templates import refusals, whatif
 from skrkit.sandbox.arm.templates.carrying import Caller, carry_out, error_of
 from skrkit.sandbox.arm.templates.places import Place
 from skrkit.sandbox.arm.templates.planning import DEPLOYMENT_TYPE, Planned, is_nested
+from skrkit.sandbox.arm.templates.preflight import check_bodies
 from skrkit.sandbox.arm.templates.preparing import Prepared, prepare
 from skrkit.sandbox.arm.templates.record import DEPLOYMENT_KIND, properties_of
 from skrkit.sandbox.arm.templates.refusals import no_deployment
@@ -43,9 +44,10 @@ def put_deployment(call: Call) -> Response:
 
 
 def validate_deployment(call: Call) -> Response:
-    """Return 200 with what would be deployed. A template that would not be taken is refused with 400."""
+    """Return 200 with what would be deployed. Refused with 400 is a template, or a body, that would not be taken."""
     prepared, caller = _prepared(call)
     _check_resources(prepared, caller)
+    check_bodies(prepared, caller)
     properties = properties_of(prepared, caller.correlation, call.world.now())
     properties |= {
         "provisioningState": "Succeeded",

@@ -44,6 +44,17 @@ def invalid_part(part: str, name: str, error: ExpressionError) -> AzureError:
     )
 
 
+def not_valid(name: str, tracking: str, details: list[dict[str, Any]]) -> AzureError:
+    """Return the 400 of a deployment whose bodies the providers do not take."""
+    return AzureError(
+        400,
+        "InvalidTemplateDeployment",
+        f"The template deployment '{name}' is not valid according to the validation procedure. The tracking id is "
+        f"'{tracking}'. See inner errors for details.",
+        extra={"details": details},
+    )
+
+
 def unprocessable(resource_id: str, error: ExpressionError) -> AzureError:
     """Return what an operation fails with when a resource's body cannot be evaluated."""
     return AzureError(

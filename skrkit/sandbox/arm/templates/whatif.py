@@ -56,7 +56,7 @@ def _planned_changes(prepared: Prepared, caller: Caller, *, ids_only: bool) -> l
             continue
         scope = replace(planned.scope, resources=Unmade(), lenient=True)
         try:
-            if _has_no_name_yet(planned):
+            if has_no_name_yet(planned):
                 found.append(_unidentified(planned))
             elif is_nested(planned.source):
                 ready = nested(planned, scope, caller.clock(), prepared.depth + 1, masked=True)
@@ -69,7 +69,7 @@ def _planned_changes(prepared: Prepared, caller: Caller, *, ids_only: bool) -> l
     return found
 
 
-def _has_no_name_yet(planned: Planned) -> bool:
+def has_no_name_yet(planned: Planned) -> bool:
     """Return whether the resource's name comes from a parameter that only the deployment itself gives a value."""
     named = _PARAMETER.findall(str(planned.source.get("name", "")))
     parameters = dict(planned.scope.parameters)

@@ -41,6 +41,8 @@ def set_policy(arguments: argparse.Namespace) -> int:
     if remarks:
         write(view_of_remarks(remarks, policy_hash=policy_hash(text)), sys.stderr)
     if has_errors(remarks):
+        if arguments.json:
+            print(json.dumps({"sent": False, "remarks": [remark.to_json() for remark in remarks]}, indent=2))
         return PolicyError.exit_code
     _require_signature(fetch_signers(cloud, issuer), opened_policy(jws).signed_by, signer)
     before = fetch_policy(cloud, issuer, arguments.type)

@@ -133,6 +133,8 @@ def test_an_error_of_lint_stops_it(sandbox: Endpoint, tmp_path: Path) -> None:
     done = skrkit(sandbox.home, "maa", "set", OPEN, str(tmp_path / "never.txt"), *SNP)
     assert (done.returncode, done.stdout) == (5, "")
     assert "authorization.no-permit" in done.stderr
+    found = run(sandbox, "set", OPEN, str(tmp_path / "never.txt"), *SNP, code=5)
+    assert (found["sent"], found["remarks"][0]["id"]) == (False, "authorization.no-permit")
     assert in_force(sandbox, OPEN) == DEFAULT
 
 

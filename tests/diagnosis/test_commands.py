@@ -28,7 +28,7 @@ from skrkit.sandbox.faults.table import all_faults
 from skrkit.walkthrough import Walk
 from tests.diagnosis.az import COMMANDS, Desk
 from tests.diagnosis.by_hand import STATES, put_right
-from tests.diagnosis.sandboxed import STAGE, switched_on
+from tests.diagnosis.sandboxed import STAGE
 from tests.sandbox.running import environment
 
 NEW_KEY, OTHER_KEY = "made-anew", "worked-on"
@@ -144,15 +144,6 @@ def test_what_only_shows_leaves_the_state_as_it_is(home: Path, desk: Desk, name:
         again = found(home)
         assert again is not None
         assert again.cause.id == name
-
-
-@pytest.mark.parametrize("name", STATE)
-def test_what_a_fault_made_is_mended_by_a_command_of_skrkit(home: Path, name: str) -> None:
-    """The same state, but a fault's: its finding says how it is switched off, or the step that makes it anew."""
-    with switched_on(home, name):
-        first = found(home)
-        assert first is not None
-        assert (first.cause.id, first.command) == (name, cause_named(name).mend.format(cause=name))
 
 
 def test_every_fault_of_state_has_a_command_of_the_azure_cli() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from skrkit.cloud import Cloud
+from skrkit.diagnosis.catalogue import cause_named
 from skrkit.diagnosis.explain import explain
 from skrkit.sandbox import process
 from skrkit.sandbox.faults.table import all_faults
@@ -61,6 +62,7 @@ def test_a_fault_is_named_and_its_command_mends_it(home: Path, name: str, capsys
         first = explain(gathered(home)).findings[0]
         assert first.cause.id == name
         assert first.certainty != "possible"
+        assert first.command == cause_named(name).mend.format(cause=name)  # of skrkit, while the fault is on
         assert run(first.command) == 0
         explanation = explain(gathered(home))
         assert (explanation.refusal, explanation.findings) == ("", ())

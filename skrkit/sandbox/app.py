@@ -63,7 +63,10 @@ class HostRouter:
         if scope["type"] != "http":
             return
         host = _host_header(scope)
-        app = self._service(host, scope)
+        try:
+            app = self._service(host, scope)
+        except ServiceError as cause:  # a service that is asked for the first time writes what it begins with
+            app = _unavailable(cause)
         send = self._dated(send)
         if host != CONTROL_HOST:
             self.used()
@@ -186,6 +189,10 @@ def _json_error(status: int, code: str, message: str) -> JSONResponse:
 
 async def _state_unavailable(_request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
+    return _unavailable(error)
+
+
+def _unavailable(error: ServiceError) -> Response:
     _LOG.error("%s", error)
     body = {"error": {"code": "StateUnavailable", "message": f"{error.what}: {error.found}. {error.fix}"}}
     return JSONResponse(body, 503, headers={"Retry-After": "1"})

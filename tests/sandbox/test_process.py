@@ -20,7 +20,7 @@ import pytest
 
 from skrkit.errors import ServiceError, UsageError
 from skrkit.sandbox import process
-from skrkit.sandbox.endpoint import ENDPOINT_FILE, LOCK_FILE, STATE_FILE, Endpoint, read_endpoint
+from skrkit.sandbox.endpoint import ENDPOINT_FILE, LOCK_FILE, LOG_FILE, STATE_FILE, Endpoint, read_endpoint
 from skrkit.tpm.client import Tpm
 from skrkit.tpm.transport import open_transport
 from tests.sandbox import running
@@ -321,6 +321,20 @@ def test_a_disk_that_fills_up_refuses_and_loses_nothing(home: Path) -> None:
     assert group_names(endpoint) == kept, "it still reads"
     kill(endpoint)
     assert group_names(process.up(home)) == kept
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="Linux alone changes the limits of another process.")
+def test_a_disk_that_is_full_before_a_service_is_first_asked_is_named_too(home: Path) -> None:
+    """Resource Manager writes the operator's role when it is first asked: that is before it has any answer."""
+    endpoint = process.up(home)
+    token = running.operator_token(endpoint)
+    before = resource.prlimit(endpoint.pid, resource.RLIMIT_FSIZE, (2048, resource.RLIM_INFINITY))
+    answer = put_group(endpoint, token, "first")
+    assert answer.status == 503
+    assert answer.json()["error"]["code"] == "StateUnavailable"
+    resource.prlimit(endpoint.pid, resource.RLIMIT_FSIZE, before)
+    assert put_group(endpoint, token, "second").status == 201
+    assert "Traceback" not in (home / LOG_FILE).read_text()
 
 
 def test_reset_takes_everything_away(home: Path) -> None:

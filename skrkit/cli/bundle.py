@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skrkit.cli.azure_cloud import add_azure_cloud, azure_of
+from skrkit.cli.hsm_option import add_hsm, check_named, hsm_of
 from skrkit.cli.reading import read_input
 from skrkit.errors import UsageError, VerificationError
 
@@ -72,6 +73,7 @@ def _add_create(create: argparse.ArgumentParser) -> None:
     names = create.add_argument_group("names", "In Azure these are yours; the sandbox has its own.")
     for option in _STAGE_OPTIONS:
         names.add_argument(f"--{option.replace('_', '-')}", metavar="NAME")
+    add_hsm(names)
     names.add_argument("--subscription", metavar="ID", help="default: AZURE_SUBSCRIPTION_ID")
     names.add_argument("--tenant", metavar="ID", help="default: AZURE_TENANT_ID")
 
@@ -112,7 +114,9 @@ def _live_case(arguments: argparse.Namespace) -> tuple[Case, dict[str, Json]]:
     given = {option: getattr(arguments, option) for option in _STAGE_OPTIONS if getattr(arguments, option)}
     if "user_identity" in given:
         given["identity"] = "user"
-    stage = Stage(**given)
+    stage = Stage(**given, hsm=hsm_of(arguments))
+    if arguments.cloud == "azure":
+        check_named(arguments)
     cloud = azure_of(arguments) if arguments.cloud == "azure" else Cloud.sandbox()
     print("Gathering the case: one walk through attestation and release …", file=sys.stderr)
     case = gather_case(cloud, stage, release=not arguments.no_release)

@@ -6,8 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from skrkit.cli.azure_cloud import add_azure_cloud, azure_of
-from skrkit.cli.hsm_option import add_hsm, hsm_of
-from skrkit.errors import UsageError
+from skrkit.cli.hsm_option import add_hsm, check_named, hsm_of
 
 if TYPE_CHECKING:
     import argparse
@@ -105,14 +104,7 @@ def _visit(arguments: argparse.Namespace) -> Visit:
         group, _, name = vm.rpartition("/")
         named = replace(names, vm=names.vm or name, resource_group=names.resource_group or group)
         return in_sandbox(named, "inside", host)
-    if arguments.hsm == "":
-        raise UsageError(
-            what="Managed HSM",
-            where="--hsm",
-            expected="its name: the sandbox alone has one by default",
-            found="--hsm without a name",
-            fix="skrkit doctor --hsm NAME   or --cloud sandbox --hsm",
-        )
+    check_named(arguments)
     cloud = azure_of(arguments)
     calm = arguments.cloud is None and not side
     return in_azure(cloud, names, side, host, calm=calm)

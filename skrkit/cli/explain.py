@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from skrkit.cli.azure_cloud import add_azure_cloud
+from skrkit.cli.hsm_option import add_hsm
 
 if TYPE_CHECKING:
     import argparse
@@ -51,6 +52,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     live.add_argument("--cloud", choices=("sandbox", "azure"), default="sandbox", help="the world (default: sandbox)")
     add_azure_cloud(live)
     live.add_argument("--resource-group", metavar="NAME")
+    add_hsm(live)
     live.add_argument("--attestation", metavar="URL", help="the provider to attest at")
     live.add_argument("--user-identity", metavar="NAME", help="the VM's identity to act as, where it has several")
     live.add_argument("--subscription", metavar="ID", help="default: AZURE_SUBSCRIPTION_ID")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from skrkit.cli.azure_cloud import azure_of
+from skrkit.cli.hsm_option import hsm_of
 from skrkit.cli.reading import read_input
 from skrkit.errors import ParseError, UsageError
 
@@ -140,8 +141,11 @@ def live_case(arguments: argparse.Namespace) -> Case:
     given = {name: getattr(arguments, name) for name in _NAMES if getattr(arguments, name)}
     if "user_identity" in given:
         given["identity"] = "user"
+    if arguments.hsm or (arguments.hsm is not None and arguments.cloud == "sandbox"):
+        given["hsm"] = hsm_of(arguments)
     if arguments.cloud == "azure":
-        missing = [name for name in ("vm", "vault", "key", "attestation", "resource_group") if name not in given]
+        holder = "vault" if arguments.hsm is None else "hsm"
+        missing = [name for name in ("vm", holder, "key", "attestation", "resource_group") if name not in given]
         if missing:
             raise UsageError(
                 what="names",

@@ -197,6 +197,8 @@ def _walk(arguments: argparse.Namespace, walk: Walk, show: _Screen) -> int:
 def _say_how_to_explain(arguments: argparse.Namespace, error: SkrkitError) -> None:
     """Keep the error beside the artefacts, and say on stderr what names its cause."""
     command = "skrkit explain --live" + (" --cloud azure …" if arguments.cloud == "azure" else "")
+    if arguments.hsm is not None:
+        command += f" --hsm {arguments.hsm}".rstrip()
     if arguments.save:
         import json
 

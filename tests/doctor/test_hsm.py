@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -222,4 +223,24 @@ def test_the_command_line(home: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert "hsm.grant" in {check["id"] for check in json.loads(done.stdout)["checks"]}
     nameless = skrkit(home, "doctor", "--outside", "--hsm")
+    assert (nameless.returncode, "--hsm without a name" in nameless.stderr) == (2, True)
+
+
+def test_an_explanation_and_a_bundle_are_of_the_hsm_that_is_named(home: Path, tmp_path: Path) -> None:
+    identity = object_id(Cloud.sandbox(home=home))
+    access.revoke(Cloud.sandbox(home=home), STAGE, identity)
+    try:
+        said = skrkit(home, "explain", "--live", "--hsm", "doctors-hsm", "--json")
+        bundle = tmp_path / "bundle.zip"
+        made = skrkit(home, "bundle", "create", "--hsm", "doctors-hsm", "-o", str(bundle))
+    finally:
+        access.grant(Cloud.sandbox(home=home), STAGE, identity)
+    assert json.loads(said.stdout)["findings"][0]["cause"] == "access.hsm-local-role", said.stdout
+    assert made.returncode == 0, made.stderr
+    with zipfile.ZipFile(bundle) as opened:
+        everything = b"".join(opened.read(name) for name in opened.namelist())
+    assert b"access.hsm-local-role" in everything
+    assert b"hsm.grant" in everything
+    assert b"doctors-hsm" not in everything  # names of one's own are pseudonyms
+    nameless = skrkit(home, "bundle", "create", "--cloud", "azure", "--hsm", "-o", str(bundle))
     assert (nameless.returncode, "--hsm without a name" in nameless.stderr) == (2, True)

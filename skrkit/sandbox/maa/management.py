@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 AUDIENCES = ("https://attest.azure.net", "https://attest.azure.net/")
 MAX_UPLOAD_BYTES = 1 << 20
+_MEMBERS = ("policyCertificateToAdd", "policyCertificateToRemove")
 _ACTION = "Microsoft.Attestation/attestationProviders/attestation"
 
 Answer = Callable[["World", Provider, str, str], dict[str, Json]]
@@ -101,17 +102,17 @@ def _unauthorised(world: World, message: str) -> AzureError:
 
 
 def _text(raw: bytes) -> str:
-    """Return an uploaded JWS, which clients send as it is for a policy, and as a JSON string for a signer."""
+    """Return an uploaded JWS: as it is, as a JSON string, or for a signer as the member of an object (2025-06-01)."""
     try:
         text = raw.decode("ascii").strip()
-    except UnicodeDecodeError:
-        raise AzureError(400, "InvalidOperation", "The request body must be a JSON Web Signature.") from None
-    if text.startswith('"'):
-        try:
-            text = str(json.loads(text))
-        except ValueError:
-            raise AzureError(400, "InvalidOperation", "The request body must be a JSON Web Signature.") from None
-    return text
+        sent = json.loads(text) if text[:1] in ('"', "{") else text
+    except (ValueError, RecursionError):
+        sent = None
+    if isinstance(sent, dict):
+        sent = next((sent[name] for name in _MEMBERS if name in sent), None)
+    if not isinstance(sent, str):
+        raise AzureError(400, "InvalidOperation", "The request body must be a JSON Web Signature.")
+    return sent
 
 
 def _get_policy(world: World, asked: Provider, kind: str, _text: str) -> dict[str, Json]:

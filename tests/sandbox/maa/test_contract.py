@@ -68,7 +68,7 @@ def asked(world: World, app: ASGIApp) -> Any:
     owner = Principal(oid=world.setting("operator_oid"), appid=world.setting("client_id"), tid=world.tenant)
     token = entra.issue_token(world, principal=owner, resource="https://attest.azure.net", lifetime_s=3600)
 
-    def ask_mine(method: str, path: str, text: str = "") -> Answer:
+    def ask_mine(method: str, path: str, text: Any = "") -> Answer:
         url = f"https://{MINE}/{path}?api-version=2022-08-01"
         body = json.dumps(text).encode() if text else b""
         return ask(app, method, url, body=body, authorization=f"Bearer {token}")
@@ -117,6 +117,16 @@ def without_registered(claims: dict[str, Any]) -> dict[str, Any]:
 def test_policies_and_signers(asked: Any, method: str, path: str, text: str, answered: str, result: str) -> None:
     claims = claims_of(asked(method, path, text), getattr(models, answered))
     assert list(differences(getattr(models, result), without_registered(claims))) == []
+
+
+def test_a_signer_as_newer_documents_send_it(asked: Any) -> None:
+    """AddPolicyCertificateRequest and its counterpart of 2025-06-01: the JWS is a member of an object."""
+    for name in ("policyCertificateToAdd", "policyCertificateToRemove"):
+        claims = claims_of(asked("POST", "certificates:add", {name: CHANGE}), models.PolicyCertificatesModifyResponse)
+        assert claims["x-ms-policycertificates-result"] == "IsPresent"
+    for body in ({"policyCertificate": CHANGE}, {"policyCertificateToAdd": 7}, [CHANGE]):
+        answer = asked("POST", "certificates:add", body)
+        assert (answer.status, answer.json()["error"]["code"]) == (400, "InvalidOperation")
 
 
 def test_each_result_is_one_of_the_published(asked: Any) -> None:

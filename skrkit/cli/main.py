@@ -27,6 +27,7 @@ COMMANDS = {
     "lab": ("Open the notebooks in JupyterLab, in the browser", "skrkit lab"),
     "walkthrough": ("Run secure key release and show every artefact on the way", "skrkit walkthrough"),
     "deploy": ("Deploy vault, access, key and confidential VM by one template", "skrkit deploy --what-if"),
+    "key": ("Make a new version of a releasable key, change its policy", "skrkit key new-version"),
     "preflight": ("May this identity release this key? Who lacks which permission", "skrkit preflight"),
     "teardown": ("Remove what walkthrough and deploy made; say what remains", "skrkit teardown"),
     "doctor": ("Check, in order, everything that a release needs", "skrkit doctor"),

@@ -78,16 +78,22 @@ class Asking:
     @classmethod
     def of(cls, reader: Reader, stage: Stage) -> Asking:
         """Return what can be read as the caller. Raises `ServiceError` for what is not there."""
+        vm = stage.vm_id(reader.cloud)
+        return replace(cls.without_machine(reader, stage), vm=_unless_forbidden(lambda: reader.vm(vm)))
+
+    @classmethod
+    def without_machine(cls, reader: Reader, stage: Stage) -> Asking:
+        """Return the same where no VM matters. Raises `ServiceError` for what holds the keys and is not there."""
         from skrkit.token.decode import decode_jwt
 
         claims = decode_jwt(reader.token(reader.cloud.endpoints.management)).claims
-        vm, holder = stage.vm_id(reader.cloud), stage.holder_id(reader.cloud)
+        holder = stage.holder_id(reader.cloud)
         return cls(
             reader=reader,
             stage=stage,
             caller=str(claims.get("oid") or ""),
             person=claims.get("idtyp") != "app" and bool(claims.get("upn") or claims.get("unique_name")),
-            vm=_unless_forbidden(lambda: reader.vm(vm)),
+            vm={},
             vault=_unless_forbidden(lambda: reader.hsm(holder) if stage.hsm else reader.vault(holder)),
         )
 

@@ -72,6 +72,10 @@ class LocalRoles:
         for action, why in _PREPARES:
             yield self._yours(3, action, why, CRYPTO_USER_ROLE)
 
+    def for_keys(self, action: str, why: str) -> Right:
+        """Return the right of the caller to one more thing with the key."""
+        return self._yours(3, action, why, CRYPTO_USER_ROLE)
+
     def step_4(self) -> Iterator[Right]:
         """Yield what the release takes: the release role, at the key, for the VM's identity."""
         asking, why = self.asking, "to release the key"

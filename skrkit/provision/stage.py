@@ -177,7 +177,8 @@ def _regional(location: str) -> str:
 
 
 KEY_PERMISSIONS_OF_OPERATOR = [
-    "get", "list", "create", "update", "import", "delete", "recover", "purge", "encrypt", "decrypt", "sign", "verify",
+    "get", "list", "create", "update", "import", "rotate", "delete", "recover", "purge", "encrypt", "decrypt", "sign",
+    "verify",
 ]  # fmt: skip  # what the person who prepares the keys needs; `release` is not among them
 
 

@@ -20,6 +20,7 @@ param operatorKeyPermissions array = [
   'create'
   'update'
   'import'
+  'rotate'
   'delete'
   'recover'
   'purge'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +114,8 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     *run_command.ROUTES,
     *managed_run_commands.ROUTES,
 )  # fmt: skip
-_API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?\Z")
+_API_VERSION = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(-[a-z]+)?\Z")
+FIRST_API_VERSION = "2014-01-01"  # Resource Manager is of 2014: no version of any resource is older
 _DEPLOYMENT = "/providers/microsoft.resources/deployments/"
 METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
 
@@ -153,11 +155,18 @@ def _answer(world: World, request: Request, raw: bytes) -> Response:
     api_version = request.query_params.get("api-version", "")
     if not api_version:
         raise errors.missing_api_version()
-    if not _API_VERSION.match(api_version):
-        raise errors.invalid_api_version(api_version)
     if raw and media_type(request) != "application/json":
         raise errors.unsupported_media_type(request.headers.get("content-type"))
     return answered(world, caller, request.method, path, dict(request.query_params), raw)
+
+
+def _is_api_version(text: str) -> bool:
+    """Return whether a text is a day that a version could be of. Which version a resource has, is not known here."""
+    found = _API_VERSION.match(text)
+    try:
+        return found is not None and found[1] >= FIRST_API_VERSION and date.fromisoformat(found[1]) is not None
+    except ValueError:
+        return False
 
 
 def answered(
@@ -176,6 +185,8 @@ def call_of(
     world: World, caller: Principal, method: str, path: str, query: dict[str, str], raw: bytes = b""
 ) -> tuple[Handler, Call]:
     """Return a request as its handler takes it, and the handler. Raises `AzureError` as `answered` does before it."""
+    if not _is_api_version(query["api-version"]):
+        raise errors.invalid_api_version(query["api-version"])
     action, handler, names = permitted(world, caller, method, path)
     call = Call(
         world=world,

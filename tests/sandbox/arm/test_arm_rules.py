@@ -67,7 +67,9 @@ def test_who_has_no_role_may_not(azure: Azure) -> None:
 def test_versions_subscriptions_groups(azure: Azure) -> None:
     message = "The api-version query parameter (?api-version=) is required for all requests."
     assert error_of(azure.arm("GET", GROUP)) == (400, "MissingApiVersionParameter", "", message)
-    assert error_of(azure.arm("GET", f"{GROUP}?api-version=7.4"))[:2] == (400, "InvalidApiVersionParameter")
+    for version in ("7.4", "2024-13-01", "2023-02-29", "1999-01-01", "2024-7-01", "\u0662\u0660\u0662\u0664-07-01"):
+        answer = azure.arm("GET", f"{GROUP}?api-version={version}")
+        assert error_of(answer)[:2] == (400, "InvalidApiVersionParameter"), version
     other = f"/subscriptions/{TENANT}?api-version=2022-12-01"
     assert error_of(azure.arm("GET", other))[1] == "SubscriptionNotFound"
     missing = azure.arm(

@@ -507,3 +507,10 @@ def test_texts_for_booleans_and_names_in_another_case_are_taken_as_published_tem
     assert deployer.read(ADDRESS, "ip")["properties"]["publicIPAllocationMethod"] == "Dynamic"
     kinds = {name: change["changeType"] for name, change in deployer.what_if(body, word="secret").items()}
     assert kinds == {"vm": "NoChange", "nic": "NoChange", "net": "NoChange", "ip": "NoChange"}
+
+
+def test_a_version_that_is_no_day_is_refused_in_a_template_too(deployer: Deployer) -> None:
+    with pytest.raises(HttpResponseError) as refused:
+        deployer.deploy(template(nsg("odd", apiVersion="2024-5-01")))
+    assert "The api-version '2024-5-01' is invalid." in str(refused.value)
+    assert "odd" not in deployer.names()

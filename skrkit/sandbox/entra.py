@@ -21,13 +21,13 @@ from starlette.routing import Route
 
 from skrkit.encoding import b64url
 from skrkit.sandbox import chance
+from skrkit.sandbox.entra_documents import HOST, instance_discovery, openid_configuration
 from skrkit.sandbox.entra_keys import SigningKey, signing_key
 from skrkit.sandbox.web import AzureError, JSONResponse, azure_error, body_bytes
 
 if TYPE_CHECKING:
     from skrkit.sandbox.world import World
 
-HOST = "login.microsoftonline.com"
 SERVICE_PRINCIPAL_LIFETIME_S = 3599
 # Resources that this tenant has a service principal for; another is AADSTS500011 as in a real tenant.
 RESOURCES = (
@@ -39,6 +39,7 @@ RESOURCES = (
     "https://graph.microsoft.com",
     "https://storage.azure.com",
 )
+_A_DAY = {"Cache-Control": "max-age=86400, private"}
 _NO_STORE = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache"}
 _LOCK = threading.Lock()
 MAX_KNOWN_TOKENS = 256
@@ -161,7 +162,8 @@ def app(world: World) -> Starlette:
     """Return the ASGI app of `login.microsoftonline.com`."""
 
     def openid(request: Request) -> Response:
-        return JSONResponse(_openid(world, request.path_params["tenant"], "v2.0" in request.url.path))
+        document = _openid(world, request.path_params["tenant"], "v2.0" in request.url.path)
+        return JSONResponse(document, headers=_A_DAY)
 
     def keys(request: Request) -> Response:
         _known_tenant(world, request.path_params["tenant"])
@@ -189,20 +191,8 @@ def app(world: World) -> Starlette:
     return Starlette(routes=routes, exception_handlers={AzureError: azure_error})
 
 
-def _instance(_request: Request) -> Response:
-    return JSONResponse(
-        {
-            "tenant_discovery_endpoint": f"https://{HOST}/common/v2.0/.well-known/openid-configuration",
-            "api-version": "1.1",
-            "metadata": [
-                {
-                    "preferred_network": HOST,
-                    "preferred_cache": "login.windows.net",
-                    "aliases": [HOST, "login.windows.net"],
-                }
-            ],
-        }
-    )
+def _instance(request: Request) -> Response:
+    return JSONResponse(instance_discovery(request.query_params.get("authorization_endpoint", "")), headers=_A_DAY)
 
 
 def _known_tenant(world: World, tenant: str) -> str:
@@ -221,24 +211,8 @@ def _known_tenant(world: World, tenant: str) -> str:
 
 def _openid(world: World, asked: str, v2: bool) -> dict[str, Any]:
     tenant = _known_tenant(world, asked)
-    base, version = f"https://{HOST}/{tenant}", "v2.0/" if v2 else ""
     named = tenant if tenant == world.tenant else "{tenantid}"  # braces and all: whoever reads it puts a tenant there
-    return {
-        "token_endpoint": f"{base}/oauth2/{version}token",
-        "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
-        "jwks_uri": f"{base}/discovery/{version}keys",
-        "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
-        "subject_types_supported": ["pairwise"],
-        "id_token_signing_alg_values_supported": ["RS256"],
-        "issuer": f"https://{HOST}/{named}/v2.0" if v2 else issuer(named),
-        "authorization_endpoint": f"{base}/oauth2/{version}authorize",
-        "device_authorization_endpoint": f"{base}/oauth2/{version}devicecode",
-        "end_session_endpoint": f"{base}/oauth2/{version}logout",
-        "tenant_region_scope": "EU",
-        "cloud_instance_name": "microsoftonline.com",
-        "cloud_graph_host_name": "graph.windows.net",
-        "msgraph_host": "graph.microsoft.com",
-    }
+    return openid_configuration(tenant, issuer=f"https://{HOST}/{named}/v2.0" if v2 else issuer(named), v2=v2)
 
 
 def _form(body: bytes) -> dict[str, str]:

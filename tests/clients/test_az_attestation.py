@@ -198,6 +198,8 @@ def test_signers_and_what_they_sign(az: Az) -> None:
             assert listed == [each.jwk for each in left]
         said = token_of(az("PUT", f"{url}/policies/SevSnpVm", DATA, first.signed(wrapped(POLICY))), url)
         assert said["x-ms-policy-signer"] == first.jwk
+        gone = az("POST", f"{url}/policies/SevSnpVm:reset", DATA, first.signed({}))
+        assert token_of(gone, url) == {"x-ms-policy-result": "Removed"}  # without the signer: as recorded
     finally:
         az("DELETE", path("azsigned"), MANAGEMENT)
 

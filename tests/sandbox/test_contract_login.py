@@ -32,6 +32,24 @@ DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+")
 DOCUMENTS = [(version, tenant) for version in ("", "v2.0/") for tenant in ("{own}", "common", "organizations")]
 
 
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (f"{LOGIN}/common/oauth2/authorize", f"{LOGIN}/common/.well-known/openid-configuration"),  # as recorded
+        (f"{LOGIN}/common/oauth2/v2.0/authorize", f"{LOGIN}/common/v2.0/.well-known/openid-configuration"),
+        ("", f"{LOGIN}/common/.well-known/openid-configuration"),
+    ],
+)
+def test_instance_discovery_leads_to_the_authority_that_is_asked_for(world: World, asked: str, found: str) -> None:
+    query = urlencode({"api-version": "1.1", "authorization_endpoint": asked})
+    said = get(world, f"/common/discovery/instance?{query}")
+    assert said["tenant_discovery_endpoint"] == found
+    own = said["metadata"][0]
+    assert (own["preferred_network"], own["preferred_cache"]) == (LOGIN.removeprefix("https://"), "login.windows.net")
+    assert {"login.windows.net", "login.microsoft.com", "sts.windows.net"} < set(own["aliases"])
+    assert get(world, urlsplit(found).path)["token_endpoint"].startswith(LOGIN)
+
+
 @pytest.mark.parametrize(("version", "tenant"), DOCUMENTS)
 def test_a_discovery_document_has_what_is_required(world: World, version: str, tenant: str) -> None:
     asked = tenant.format(own=world.tenant)

@@ -17,7 +17,7 @@ from skrkit.policy.templates import cvm_policy
 from skrkit.provision import identity, key, teardown
 from skrkit.provision.stage import USER_ASSIGNED, Stage, set_stage, vault_body
 from skrkit.provision.tags import is_ours
-from skrkit.provision.teardown import GROUP, KEY, VAULT, VM, Inventory, Scope, TornDown, find, tear_down
+from skrkit.provision.teardown import GROUP, KEY, VAULT, VM, Found, Inventory, Scope, TornDown, find, tear_down
 from skrkit.provision.teardown_view import COSTS, cost_of, plan_of_teardown, view_of_costs, view_of_teardown
 from skrkit.render.plain import write
 from skrkit.sandbox import process
@@ -196,3 +196,15 @@ def test_all_that_a_template_deployed_goes(tmp_path: Any) -> None:
         assert document["remaining"] == []
     finally:
         process.reset(tmp_path)
+
+
+def test_what_ends_a_soft_delete_is_said_for_the_cloud_that_it_is_in() -> None:
+    """The command alone would go to the sandbox."""
+    there = Found(type=VAULT, name="v", resource_id="/v", deleted=True)
+    government = Cloud.azure(subscription="s", name=US_GOVERNMENT.name)
+    assert teardown._waiting(Cloud.azure(subscription="s"), there).fix == (
+        "skrkit teardown --cloud azure --subscription s --purge --yes"
+    )
+    assert teardown._waiting(government, there).fix == (
+        "skrkit teardown --cloud azure --subscription s --azure-cloud AzureUSGovernment --purge --yes"
+    )

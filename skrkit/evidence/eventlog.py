@@ -31,6 +31,7 @@ MAX_EVENT_BYTES = 1 << 18  # the largest seen is a dbx of 18 kB
 MAX_ALGORITHMS = 8
 SIGNATURE = b"Spec ID Event03\0"
 _WHOLE_LOG = "Pass the whole binary log, /sys/kernel/security/tpm0/binary_bios_measurements."
+SECURE_BOOT_PCR = 7
 SOURCE = "TCG PC Client Platform Firmware Profile"
 _LOCALITIES = frozenset({0, 3, 4})  # who started the TPM: firmware (0, 3) or a hardware CRTM (4)
 
@@ -151,15 +152,29 @@ class EventLog:
         """Return, for each event, whether its payload is what was measured: match, differs or cannot-be-checked."""
         return tuple(event.finding() for event in self.events)
 
-    def secure_boot(self) -> bool | None:
-        """Return the value of the SecureBoot variable, if an event says it whose payload is what was measured."""
+    def secure_boot_variables(self) -> dict[str, bytes]:
+        """Return what firmware measured of secure boot: the variables by name, with their content.
+
+        They are in PCR 7, before its separator, and the first of a name counts: whoever runs later can extend that PCR
+        too, by a variable of any name and content, and the log would still replay. A payload that is not what was
+        measured says nothing.
+        """
+        found: dict[str, bytes] = {}
         for event in self.events:
+            if event.pcr_index != SECURE_BOOT_PCR:
+                continue
+            if event.event_type == EventType.EV_SEPARATOR:
+                break
             if event.event_type != EventType.EV_EFI_VARIABLE_DRIVER_CONFIG or event.finding().verdict != "match":
                 continue
             parts = variable_parts(event.payload)
-            if parts is not None and parts[1] == "SecureBoot" and parts[2] in (b"\0", b"\x01"):
-                return parts[2] == b"\x01"
-        return None
+            if parts is not None:
+                found.setdefault(parts[1], parts[2])
+        return found
+
+    def secure_boot(self) -> bool | None:
+        """Return whether secure boot was on, if the log has the variable that says so."""
+        return {b"\0": False, b"\x01": True}.get(self.secure_boot_variables().get("SecureBoot", b""))
 
     def _complete_banks(self) -> tuple[str, ...]:
         extended = [event for event in self.events if event.extended]

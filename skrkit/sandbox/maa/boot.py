@@ -9,14 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from skrkit.errors import SkrkitError
 from skrkit.sandbox.maa.refusal import malformed, refused
 from skrkit.sandbox.uefivars import digests
-
-if TYPE_CHECKING:
-    from skrkit.evidence.eventlog import Event
 
 REPLAYED = frozenset(range(8))
 """The PCRs that firmware owns, which the log must lead to. Others can be extended later, by the running system."""
@@ -63,7 +59,7 @@ def read_boot(log: bytes, pcrs: Mapping[int, bytes]) -> Boot:
             raise refused(PAYLOAD_STEP, f"event {event.index} of the log is not what its digest was made of.")
     if SECURE_BOOT_PCR not in pcrs:
         return NOTHING  # nothing vouches for the variables
-    variables = dict(filter(None, (_variable(event) for event in parsed.events)))
+    variables = parsed.secure_boot_variables()
     good = {name for name, known in digests().items() if hashlib.sha256(variables.get(name, b"")).hexdigest() == known}
     return Boot(secure_boot=variables.get("SecureBoot") == b"\x01", known_good=frozenset(good))
 
@@ -72,13 +68,3 @@ def _check_replay(replayed: Mapping[int, bytes], pcrs: Mapping[int, bytes]) -> N
     for pcr in sorted(REPLAYED & pcrs.keys()):
         if replayed.get(pcr, bytes(32)) != pcrs[pcr]:
             raise refused(STEP, f"the event log does not lead to the quoted value of PCR {pcr}.")
-
-
-def _variable(event: Event) -> tuple[str, bytes] | None:
-    """Return a secure-boot variable that was measured into PCR 7, as name and content."""
-    from skrkit.evidence.eventtypes import EventType, variable_parts
-
-    if event.pcr_index != SECURE_BOOT_PCR or event.event_type != EventType.EV_EFI_VARIABLE_DRIVER_CONFIG:
-        return None
-    parts = variable_parts(event.payload)
-    return None if parts is None else (parts[1], parts[2])

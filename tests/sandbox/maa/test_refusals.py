@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import struct
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from starlette.types import ASGIApp
 
+from skrkit.evidence.eventlog import parse_event_log
 from skrkit.sandbox import maa
 from skrkit.sandbox.bootlog import boot_event_log
 from skrkit.sandbox.world import World
@@ -404,6 +407,30 @@ def test_secure_boot_off_is_denied_by_the_default_policy(app: ASGIApp, vm: Attes
     assert error["code"] == "PolicyEvaluationError"
     assert "Deny claim" in error["message"]
     assert error["innererror"]["details"] == [{"code": "PolicyFailureClaim", "target": "secureboot", "value": "false"}]
+
+
+@pytest.mark.parametrize("pcr", [7, 14])
+def test_what_the_running_system_measures_is_no_word_of_the_firmware(app: ASGIApp, vm: Attester, pcr: int) -> None:
+    """Root in the guest extends a PCR by the variable that it wishes for, and writes that into the log: it replays."""
+    wished = "SecureBoot".encode("utf-16-le")
+    data = uuid.UUID("8be4df61-93ca-11d2-aa0d-00e098032b8c").bytes_le + struct.pack("<QQ", 10, 1) + wished + b"\x01"
+    digests = b"".join(
+        struct.pack("<H", alg) + hashlib.new(name, data).digest()
+        for name, alg in (("sha1", 0x0004), ("sha256", 0x000B), ("sha384", 0x000C))
+    )
+    event = struct.pack("<III", pcr, 0x80000001, 3) + digests + struct.pack("<I", len(data)) + data
+    vm.secure_boot = False
+    log = boot_event_log(secure_boot=False).log
+    first = 32 + struct.unpack_from("<I", log, 28)[0]  # what another PCR is extended by can stand anywhere
+    vm.set["TcgLogs"] = log + event if pcr == 7 else log[:first] + event + log[first:]
+    if pcr == 7:
+        vm.set["pcr_values"] = {7: hashlib.sha256(vm.replay()[7] + hashlib.sha256(data).digest()).digest()}
+    error = post(app, GUEST, vm.body()).json()["error"]
+    assert error["code"] == "PolicyEvaluationError"
+    assert error["innererror"]["details"] == [{"code": "PolicyFailureClaim", "target": "secureboot", "value": "false"}]
+    parsed = parse_event_log(vm.set["TcgLogs"])
+    assert parsed.replay()[7] == vm.pcrs()[7], "it would have been taken for a log of this boot"
+    assert parsed.secure_boot() is False
 
 
 def test_no_event_log_is_denied_by_policy_since_nothing_vouches_for_secure_boot(app: ASGIApp, vm: Attester) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap_with_padding
 
 from skrkit.cloud import Cloud
@@ -56,10 +55,20 @@ def holder(folder: Path, number: int) -> dict[str, Any]:
 
 
 def opened(jwe: str, key: Path) -> bytes:
-    header, wrapped, nonce, content, tag = jwe.split(".")
     options = [part for option in OAEP_256 for part in ("-pkeyopt", option)]
-    secret = openssl("pkeyutl", "-decrypt", "-inkey", str(key), *options, stdin=unb64url(wrapped))
-    return AESGCM(secret).decrypt(unb64url(nonce), unb64url(content) + unb64url(tag), header.encode())
+    secret = openssl("pkeyutl", "-decrypt", "-inkey", str(key), *options, stdin=unb64url(jwe.split(".")[1]))
+    return content_of(jwe, secret)
+
+
+def content_of(jwe: str, secret: bytes) -> bytes:
+    """What a JWE with A256CBC-HS512 holds (RFC 7518 section 5.2): the first half of the secret is HMAC's key."""
+    header, _, iv, sealed, tag = jwe.split(".")
+    length = (8 * len(header)).to_bytes(8, "big")
+    covered = header.encode() + unb64url(iv) + unb64url(sealed) + length
+    mac = openssl("dgst", "-sha512", "-mac", "HMAC", "-macopt", f"hexkey:{secret[:32].hex()}", "-binary", stdin=covered)
+    assert mac[:32] == unb64url(tag)
+    key = ("-K", secret[32:].hex(), "-iv", unb64url(iv).hex())
+    return openssl("enc", "-d", "-aes-256-cbc", *key, stdin=unb64url(sealed))
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +106,13 @@ def domain(outside: Curl, bearer: str, tmp_path_factory: pytest.TempPathFactory)
 
 def test_two_of_three_holders_open_the_domain_with_openssl(domain: tuple[Any, Path]) -> None:
     document, folder = domain
-    shares = [opened(each["share"], folder / f"cert_{number}.key") for number, each in enumerate(document["shares"])]
-    secret = joined({share[0]: share[1:] for share in shares[1:]})
-    header, _, nonce, content, tag = document["data"].split(".")
-    plain = AESGCM(secret).decrypt(unb64url(nonce), unb64url(content) + unb64url(tag), header.encode())
-    assert json.loads(plain) == {"hsm": "pool"}
+    sealed = document["SharedKeys"]["enc_shares"]
+    shares = [opened(each["enc_key"], folder / f"cert_{number}.key") for number, each in enumerate(sealed)]
+    (datum,) = document["EncData"]["data"]
+    block = b"\0\0\0\1" + datum["tag"].encode() + b"\0" + b"\0\0\2\0"  # NIST SP 800-108 in counter mode
+    master = joined(shares[1:])
+    mac = ("dgst", "-sha512", "-mac", "HMAC", "-macopt", f"hexkey:{master.hex()}", "-binary")
+    assert len(content_of(datum["compact_jwe"], openssl(*mac, stdin=block))) == 32
 
 
 def test_without_a_token_the_hsm_challenges_and_says_nothing(outside: Curl, domain: object) -> None:

@@ -1,8 +1,9 @@
 """The security domain: its download, which activates an HSM, and its upload, which makes another HSM of the same.
 
-What leaves the HSM is its domain's key, sealed to nobody but a quorum of the recipients: the key is split by Shamir's
-scheme, each share is a JWE for one certificate. The document around them is the sandbox's own format, version
-"skrkit-sandbox-1", and so is what is uploaded; the real service's is known to its own clients.
+What leaves the HSM is its domain's key, sealed to nobody but a quorum of the recipients: a master key is split by
+Shamir's scheme, each share is a JWE for one certificate, and what the domain consists of is a JWE for a key derived of
+the master key. Documents and algorithms are those that the Azure CLI reads and writes; which parts a real domain has,
+and under which tags, is not known: here it is one.
 
 Texts of refusals are not known (inferred).
 """
@@ -29,7 +30,8 @@ from skrkit.sandbox.vault.call import Call
 from skrkit.sandbox.vault.errors import bad_parameter
 from skrkit.sandbox.web import AzureError
 
-VERSION = "skrkit-sandbox-1"
+TAG = "skrkit-sandbox-domain"
+KDF, SCHEME, VERSION = "sp108_kdf", "shamir_share", 2
 RECIPIENTS, MIN_QUORUM = range(3, 11), 2
 MIN_RSA_BITS = 2048
 KEY_BYTES = 32
@@ -56,7 +58,7 @@ def download(call: Call) -> Response:
         raise bad_parameter(f"The property 'required' is {quorum}, for {len(recipients)} certificates.")
     with call.lock:
         key = hsm.domain_key or chance.token_bytes("hsm/domain", KEY_BYTES)
-        document = {"value": json.dumps(_sealed(hsm, key, recipients, quorum))}
+        document = {"value": json.dumps(_sealed(key, recipients, quorum))}
         if not hsm.activated:
             activate(call.world, hsm, key)
     return JSONResponse(document, 202, headers=_poll_at(call, "download"))
@@ -72,15 +74,20 @@ def _poll_at(call: Call, what: str) -> dict[str, str]:
     return {"Azure-AsyncOperation": url, "Retry-After": "0"}
 
 
-def _sealed(hsm: HsmResource, key: bytes, recipients: list[Recipient], quorum: int) -> dict[str, Any]:
-    random = chance.token_bytes("hsm/shares", len(key) * (quorum - 1))
-    shares = sharing.split(key, quorum=quorum, shares=len(recipients), random=random)
+def _sealed(key: bytes, recipients: list[Recipient], quorum: int) -> dict[str, Any]:
+    master = chance.token_bytes("hsm/domain-master", KEY_BYTES)
+    random = chance.token_bytes("hsm/shares", sharing.RANDOM_BYTES * len(master) * (quorum - 1))
+    shares = sharing.split(master, quorum=quorum, shares=len(recipients), random=random)
     sealed = [
-        {"x5t#S256": each.thumbprint, "share": sealing.sealed_for(bytes([number, *share]), each.key)}
-        for each, (number, share) in zip(recipients, shares.items(), strict=True)
+        {"enc_key": sealing.sealed_for(share, each.key, kid=each.thumbprint), "x5t_256": each.thumbprint}
+        for each, share in zip(recipients, shares, strict=True)
     ]
-    content = json.dumps({"hsm": hsm.name}).encode()
-    return {"version": VERSION, "required": quorum, "shares": sealed, "data": sealing.sealed_with(content, key)}
+    datum = {"compact_jwe": sealing.sealed_with(key, sealing.derived(master, TAG), kid=TAG), "tag": TAG}
+    return {
+        "EncData": {"data": [datum], "kdf": KDF},
+        "SharedKeys": {"enc_shares": sealed, "key_algorithm": SCHEME, "required": quorum},
+        "version": VERSION,
+    }
 
 
 def _quorum(body: dict[str, Any]) -> int:
@@ -140,7 +147,10 @@ def _status(call: Call, what: str) -> Response:
 
 
 def transfer_key(call: Call) -> Response:
-    """Return the key that shares are sealed to for an upload: this HSM's own, made on first use."""
+    """Return the key that a domain is sealed to for an upload: this HSM's own, made on first use.
+
+    It is a JSON Web Key as a text, as the Azure CLI reads it; the published shape has an object in its place.
+    """
     certificate = x509.load_pem_x509_certificate(_transfer(call)["certificate"].encode("ascii"))
     key = certificate.public_key()
     assert isinstance(key, rsa.RSAPublicKey)
@@ -155,7 +165,7 @@ def transfer_key(call: Call) -> Response:
         "x5c": [base64.b64encode(certificate.public_bytes(Encoding.DER)).decode("ascii")],
         "x5t#S256": b64url(certificate.fingerprint(hashes.SHA256())),
     }
-    return JSONResponse({"key_format": "jwk", "transfer_key": jwk})
+    return JSONResponse({"key_format": "jwk", "transfer_key": json.dumps(jwk)})
 
 
 def _transfer(call: Call) -> dict[str, str]:
@@ -174,25 +184,35 @@ def _transfer(call: Call) -> dict[str, str]:
 
 
 def upload(call: Call) -> Response:
-    """Return 202 after the shares of a quorum, sealed to the transfer key, gave this HSM their security domain.
+    """Return 202 after a security domain that a quorum opened, and sealed to the transfer key, became this HSM's.
 
-    `value` is the downloaded document with `shares` as JWEs for the transfer key, so many as `required` says at least.
+    `value` is a JSON text: `EncData` as in the downloaded document, under another master key, and in `WrappedKey` that
+    master key as a JWE for the transfer key.
     """
     hsm = _hsm(call)
     if hsm.activated:
         raise AzureError(409, "Conflict", "The HSM has a security domain already")
     private = load_pem_private_key(_transfer(call)["pem"].encode("ascii"), None)
     assert isinstance(private, rsa.RSAPrivateKey)
-    document = _uploaded(call.body.get("value"))
-    try:
-        opened = [sealing.opened(str(entry["share"]), private) for entry in document["shares"]]
-        key = sharing.joined({share[0]: share[1:] for share in opened})
-        sealing.opened(str(document["data"]), key)  # says whether the shares were enough, and of one domain
-    except (sealing.NotOpened, KeyError, TypeError, IndexError, ValueError):
-        raise bad_parameter("The shares do not make up the security domain: too few, damaged, or of another.") from None
+    key = _key_in(_uploaded(call.body.get("value")), private)
     with call.lock:
         activate(call.world, hsm, key)
     return JSONResponse(_DONE, 202, headers=_poll_at(call, "upload"))
+
+
+def _key_in(document: dict[str, Any], private: rsa.RSAPrivateKey) -> bytes:
+    """Return the domain's key in an uploaded document. Raises `AzureError` 400."""
+    try:
+        master = sealing.opened(str(document["WrappedKey"]["enc_key"]), private)
+        if document["EncData"]["kdf"] != KDF:
+            raise bad_parameter(f"The property 'kdf' must be '{KDF}'.")
+        (datum,) = (each for each in document["EncData"]["data"] if each["tag"] == TAG)
+        key = sealing.opened(str(datum["compact_jwe"]), sealing.derived(master, TAG))
+    except (sealing.NotOpened, KeyError, TypeError, ValueError):
+        raise bad_parameter("The document is not a security domain for this HSM's transfer key, or damaged.") from None
+    if len(key) != KEY_BYTES:
+        raise bad_parameter("The document is no security domain of a Managed HSM of this sandbox.")
+    return key
 
 
 def _uploaded(value: Any) -> dict[str, Any]:
@@ -200,8 +220,8 @@ def _uploaded(value: Any) -> dict[str, Any]:
         document = json.loads(value if isinstance(value, str) else "")
     except (ValueError, RecursionError):
         document = None
-    if not isinstance(document, dict) or document.get("version") != VERSION or not document.get("shares"):
-        raise bad_parameter("The property 'value' is not a security domain of this sandbox.")
+    if not isinstance(document, dict):
+        raise bad_parameter("The property 'value' is not a security domain: a JSON object as text.")
     return document
 
 

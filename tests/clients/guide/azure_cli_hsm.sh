@@ -1,5 +1,5 @@
 # A Managed HSM by the Azure CLI: made, activated by three holders of keys, roles of its own, an exportable key, its
-# setting, and a full backup with its restore.
+# setting, a full backup with its restore, and a second HSM with the same security domain.
 # Arguments: resource group, new HSM, policy file, folder for the holders' keys. Prints the key's id.
 # The CLI is signed in already, as azure_cli.sh leaves it.
 set -eu
@@ -43,4 +43,13 @@ quiet az keyvault key delete --hsm-name "$hsm" --name by-az
 [ -z "$(value az keyvault key list --hsm-name "$hsm" --query '[].name')" ]
 quiet az keyvault restore start --hsm-name "$hsm" $storage -t "$sas" --backup-folder "${folder##*/}"
 [ "$(value az keyvault key list --hsm-name "$hsm" --query '[].name')" = by-az ]
+
+# Two of the three holders open the security domain for another HSM, which is active with it.
+quiet az keyvault create --hsm-name "$hsm-2" --resource-group "$group-az" --location westeurope --administrators "$me" \
+    --retention-days 7
+az keyvault security-domain init-recovery --hsm-name "$hsm-2" --sd-exchange-key "$holders/exchange.cer" --only-show-errors
+quiet az keyvault security-domain upload --hsm-name "$hsm-2" --sd-file "$holders/domain.json" \
+    --sd-exchange-key "$holders/exchange.cer" --sd-wrapping-keys "$holders/3.key" "$holders/1.key"
+active=$(value az keyvault show --hsm-name "$hsm-2" --query properties.securityDomainProperties.activationStatus)
+[ "$active" = Active ]
 value az keyvault key show --hsm-name "$hsm" --name by-az --query key.kid

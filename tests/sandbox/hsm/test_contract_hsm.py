@@ -6,6 +6,7 @@ The shapes are those of Azure's own clients, whose models are generated from the
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -209,7 +210,9 @@ def test_the_security_domain_has_the_published_shape(azure: HsmAzure) -> None:
     assert list(differences(domains.SecurityDomain, azure.activate())) == []
     said = azure.hsm("GET", "/securitydomain/download/pending").json()
     assert list(differences(domains.SecurityDomainOperationStatus, said)) == []
-    assert list(differences(domains.TransferKey, azure.hsm("GET", "/securitydomain/upload").json())) == []
+    found = azure.hsm("GET", "/securitydomain/upload").json()
+    found["transfer_key"] = json.loads(found["transfer_key"])  # a text, against the published shape: the CLI reads one
+    assert list(differences(domains.TransferKey, found)) == []
 
 
 def test_words_are_those_that_are_published(azure: HsmAzure) -> None:

@@ -125,7 +125,11 @@ def _unknown(reading: Reading, findings: list[Finding]) -> Iterator[str]:
         ({"token"}, not case.jwks, "The keys that the provider publishes at /certs (--jwks)."),
         ({"policy"}, not case.policy, f"The key's release policy (--policy){unread}."),
         ({"key"}, not case.key, "The key as the vault shows it: az keyvault key show (--key)."),
-        ({"access"}, not case.vault, "The vault as Resource Manager shows it: az keyvault show (--vault)."),
+        (
+            {"access"},
+            not case.vault and not reading.in_hsm,
+            "The vault as Resource Manager shows it: az keyvault show (--vault).",
+        ),
         ({"identity"}, not case.vm, "The VM as Resource Manager shows it: az vm show (--vm)."),
         ({"evidence"}, not case.evidence, "The evidence: skrkit explain --live inside the VM gathers it."),
     )

@@ -112,6 +112,11 @@ class Reading:
         """Whether what was refused was to read a key: by the VM, or by who prepared the release."""
         return self.refusal.method == "GET" and "/keys/" in self.refusal.url
 
+    @property
+    def in_hsm(self) -> bool:
+        """Whether what was asked for a key is a Managed HSM."""
+        return "hsm" in (self.refusal.service, *(exchange.service for exchange in self.case.exchanges))
+
     @cached_property
     def names(self) -> dict[str, str]:
         """The names of this case for commands. Only plain ones: a command is pasted into a shell."""
@@ -156,8 +161,12 @@ class Reading:
             found=found,
             evidence=evidence,
             fix=row.fix,
-            command=row.command_for(self.case.faults).format_map(names),
+            command=self._of_holder(row.command_for(self.case.faults).format_map(names)),
         )
+
+    def _of_holder(self, command: str) -> str:
+        """Return a command for a key with the Azure CLI's option for a Managed HSM, where that has the key."""
+        return command.replace("--vault-name ", "--hsm-name ") if self.in_hsm else command
 
 
 class _Names(dict[str, str]):

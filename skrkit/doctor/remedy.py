@@ -22,15 +22,15 @@ def cause_of(error: SkrkitError, visit: Visit, heard: int) -> tuple[str, str]:
     if isinstance(error, ServiceError) and error.code in _TPM_CAUSES:
         cause = _TPM_CAUSES[error.code]
         return cause, remedy(cause, visit)
-    return _first(visit.case(error, since=heard), visit)
+    return _first(visit.case(error, since=heard))
 
 
 def cause_shown(visit: Visit) -> tuple[str, str]:
     """Return the cause, and its fix, that the evidence read so far shows by itself; empty texts without one."""
-    return _first(visit.case(since=len(visit.exchanges)), visit)
+    return _first(visit.case(since=len(visit.exchanges)))
 
 
-def _first(case: Case, visit: Visit) -> tuple[str, str]:
+def _first(case: Case) -> tuple[str, str]:
     from skrkit.diagnosis.explain import explain
 
     findings = explain(case).findings
@@ -39,7 +39,7 @@ def _first(case: Case, visit: Visit) -> tuple[str, str]:
     first = findings[0]
     if first.certainty == "possible":  # it would look like this, and so would others: no name is given to it
         return "", f"Not known for sure. Possible: {', '.join(found.cause.id for found in findings[:3])}."
-    return first.cause.id, _of_holder(first.command, visit) or first.fix or first.cause.fix
+    return first.cause.id, first.command or first.fix or first.cause.fix
 
 
 def remedy(cause_id: str, visit: Visit) -> str:

@@ -14,6 +14,7 @@ import pytest
 from azure.mgmt.keyvault.models import ManagedHsm
 
 from skrkit.cloud import Cloud
+from skrkit.diagnosis.explain import explain
 from skrkit.doctor.check import Outcome, Report, run_checks
 from skrkit.doctor.checks import ALL, checks_for
 from skrkit.doctor.gather import gather_case
@@ -216,6 +217,19 @@ def test_a_case_of_an_hsm_has_its_own_token_and_its_own_exchanges(operator: Clou
     case = gather_case(operator, STAGE)
     assert (case.error, case.access_token["aud"]) == ({}, "https://managedhsm.azure.net")
     assert (case.exchanges[-1].service, case.vault, case.asked["vault"]) == ("hsm", {}, "doctors-hsm")
+
+
+def test_what_mends_a_key_of_an_hsm_is_a_command_for_an_hsm(operator: Cloud) -> None:
+    with key_client(operator, STAGE.vault_url(operator)) as client:
+        client.update_key_properties(STAGE.key, enabled=False)
+        try:
+            explanation = explain(gather_case(operator, STAGE))
+        finally:
+            client.update_key_properties(STAGE.key, enabled=True)
+    first = explanation.findings[0]
+    assert (first.cause.id, "--hsm-name doctors-hsm" in first.command) == ("key.disabled", True)
+    assert "--vault-name" not in first.command
+    assert not any("az keyvault show" in words for words in explanation.unknown)
 
 
 def test_the_command_line(home: Path) -> None:

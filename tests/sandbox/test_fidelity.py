@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from skrkit.sandbox.app import PLAIN_SERVICES, SERVICES
 from skrkit.sandbox.endpoint import Endpoint
-from tests.sandbox.operations import APPS, TABLES, Operation, listed, routed
+from tests.sandbox.operations import APPS, FIDELITY, HEADING, TABLES, Operation, listed, routed
 from tests.sandbox.running import STAGE, operator_token, send
 
 LISTED = dict(listed())
@@ -39,6 +40,14 @@ def test_everything_listed_has_a_route_unless_it_is_absent() -> None:
 def test_each_is_listed_once_and_as_one_of_three() -> None:
     assert [each for each, count in Counter(each for each, _ in listed()).items() if count > 1] == []
     assert set(LISTED.values()) == {"faithful", "simplified", "absent"}
+
+
+def test_what_compares_is_there() -> None:
+    section = FIDELITY.read_text(encoding="utf-8").partition("## What the answers were compared with")[2]
+    named = re.findall(r"`(tests/[^`]+)`", section.partition(HEADING)[0])
+    root = Path(__file__).parents[2]
+    assert len(named) >= 6
+    assert [each for each in named if not (root / each).exists()] == []
 
 
 def test_every_service_is_walked() -> None:

@@ -117,6 +117,11 @@ ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
 _API_VERSION = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2})(-[a-z]+)?\Z")
 FIRST_API_VERSION = "2014-01-01"  # Resource Manager is of 2014: no version of any resource is older
 _DEPLOYMENT = "/providers/microsoft.resources/deployments/"
+# Of every resource; Resource Manager reads them in any case, and what it does not know it does not look at.
+_MEMBERS = {
+    name.lower(): name
+    for name in ("location", "tags", "properties", "identity", "sku", "kind", "zones", "plan", "extendedLocation")
+}
 METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"]
 
 
@@ -206,7 +211,8 @@ def call_of(
 
 def _body(path: str, raw: bytes) -> Document:
     decode = decode_jsonc if _DEPLOYMENT in path.lower() else json.loads
-    return body_object(raw, code="InvalidRequestContent", words=errors.NO_CONTENT, decode=decode)
+    body = body_object(raw, code="InvalidRequestContent", words=errors.NO_CONTENT, decode=decode)
+    return {_MEMBERS.get(name.lower(), name): value for name, value in body.items()}
 
 
 def permitted(world: World, caller: Principal, method: str, path: str) -> tuple[str, Handler, dict[str, str]]:

@@ -59,12 +59,7 @@ def _made(call: Call) -> Document:
         )
     location = _location(call)
     host = providers.host_of(name, location)
-    if host is None:
-        raise errors.bad_request(
-            f"The provided location '{location}' is not available for resource type '{PROVIDER_TYPE}'. List of "
-            f"available regions for the resource type is '{','.join(SHARED_PROVIDERS)}'.",
-            code="LocationNotAvailableForResourceType",
-        )
+    assert host is not None  # every region that a request may name has a shared provider
     if is_shared_provider(host) or providers.find(call.world, host) is not None:
         raise AzureError(  # a name is its host's, and so one's own in its region; code and words are inferred
             409, "Conflict", f"The attestation provider name '{name}' is already in use in {location}."

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from starlette.responses import JSONResponse, Response
 
 from skrkit.sandbox.arm.call import Call, Handler
 from skrkit.sandbox.arm.errors import bad_request, other_location
+from skrkit.sandbox.web import AzureError
 from skrkit.token.providers import SHARED_PROVIDERS
-
-_REGION = re.compile(r"[A-Za-z0-9]{1,40}")
 
 
 def list_tenants(call: Call) -> Response:
@@ -38,22 +35,38 @@ def list_locations(call: Call) -> Response:
 
 
 def require_region(call: Call) -> None:
-    """Raise `AzureError` 400 for a body whose `location` cannot be the name of a region: it goes into headers too.
+    """Raise `AzureError` 400 for a body whose `location` is no region; 409 for a resource that is in another already.
 
-    Which of them have which resources is not known here. Azure's text goes on with a list of all of them. 409 for a
-    resource that is there already, in another region: there it stays.
+    Every region has every kind of resource here. A region's name goes into headers too.
     """
     location = call.body.get("location")
-    if isinstance(location, str) and location and not _REGION.fullmatch(location.replace(" ", "")):
-        raise bad_request(
-            f"The provided location '{location}' is not available for resource group.",
+    if not isinstance(location, str) or not location:
+        return
+    wanted = location.lower().replace(" ", "")
+    if wanted not in SHARED_PROVIDERS:
+        raise _no_region(location, call.url_path)
+    if call.method != "PUT" or "group" not in call.path or "/providers/" not in call.url_path.lower():
+        return
+    before = call.read(call.url_path)
+    if before is not None and before.get("location", wanted) != wanted:
+        raise other_location(before, call.path["group"], wanted)
+
+
+def _no_region(location: str, path: str) -> AzureError:
+    """Return the refusal in the words of public issues; of a group's, that its list is worded so is inferred."""
+    below = path[path.lower().rfind("/providers/") :].split("/")[2:] if "/providers/" in path.lower() else []
+    kind, regions = "/".join(below[:1] + below[1::2]), ",".join(sorted(SHARED_PROVIDERS))
+    if not kind:
+        return bad_request(
+            f"The provided location '{location}' is not available for resource group. List of available regions is "
+            f"'{regions}'.",
             code="LocationNotAvailableForResourceGroup",
         )
-    if call.method != "PUT" or "group" not in call.path or not isinstance(location, str) or not location:
-        return
-    before, wanted = call.read(call.url_path), location.lower().replace(" ", "")
-    if before is not None and "/providers/" in call.url_path.lower() and before.get("location", wanted) != wanted:
-        raise other_location(before, call.path["group"], wanted)
+    return bad_request(
+        f"The provided location '{location}' is not available for resource type '{kind}'. List of available regions "
+        f"for the resource type is '{regions}'.",
+        code="LocationNotAvailableForResourceType",
+    )
 
 
 ROUTES: tuple[tuple[str, str, str, Handler], ...] = (

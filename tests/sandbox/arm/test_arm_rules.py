@@ -216,6 +216,32 @@ def test_a_network_perimeter_is_not_here(azure: Azure) -> None:
     assert error_of(answer)[:2] == (501, "NotInSandbox")
 
 
+def test_a_region_that_there_is_not(azure: Azure) -> None:
+    url = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/other?api-version=2025-04-01"
+    status, code, _, message = error_of(azure.arm("PUT", url, {"location": "westeurop"}))
+    assert (status, code) == (400, "LocationNotAvailableForResourceGroup")
+    begin = "The provided location 'westeurop' is not available for resource group. List of available regions is '"
+    assert message.startswith(f"{begin}australiacentral,")
+    body = VAULT | {"location": "atlantis"}
+    answer = azure.arm("PUT", f"{GROUP}/providers/Microsoft.KeyVault/vaults/v-1{VAULT_API}", body)
+    status, code, _, message = error_of(answer)
+    assert (status, code) == (400, "LocationNotAvailableForResourceType")
+    begin = "The provided location 'atlantis' is not available for resource type 'Microsoft.KeyVault/vaults'."
+    assert message.startswith(begin)
+    assert "westeurope" in message
+    nested = f"{GROUP}/providers/Microsoft.Compute/virtualMachines/vm/runCommands/r{VM_API}"
+    assert "'Microsoft.Compute/virtualMachines/runCommands'" in error_of(azure.arm("PUT", nested, body))[3]
+
+
+def test_members_of_a_resource_in_another_case(azure: Azure) -> None:
+    body = {"Location": "West Europe", "TAGS": {"A": "b"}, "Properties": VAULT["properties"]}
+    url = f"{GROUP}/providers/Microsoft.KeyVault/vaults/v-1{VAULT_API}"
+    assert azure.arm("PUT", url, body).status_code == 201
+    made = azure.arm("GET", url).json()
+    assert (made["location"], made["tags"]) == ("westeurope", {"A": "b"})
+    assert made["properties"]["sku"] == VAULT["properties"]["sku"]  # type: ignore[index]
+
+
 @pytest.mark.parametrize("path", ["Microsoft.KeyVault/vaults/v-1", "Microsoft.Network/networkSecurityGroups/n"])
 def test_a_resource_stays_in_its_region(azure: Azure, path: str) -> None:
     body: dict[str, Any] = {"location": "westeurope", "properties": VAULT["properties"]}

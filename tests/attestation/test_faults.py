@@ -17,6 +17,7 @@ from skrkit.attestation.verifier import AttestationResult, Evidence, ReferenceVa
 from skrkit.endorsements.certificate import parse_amd_certificates
 from skrkit.endorsements.roots import AMD_ROOTS, TrustRoots
 from skrkit.errors import ParseError, VerificationError
+from skrkit.evidence.eventlog import parse_event_log
 from skrkit.evidence.hcl import parse_hcl_report
 from skrkit.sandbox import chipcerts
 from tests.attestation.captured import NOW, evidence_of, report_of
@@ -120,6 +121,17 @@ def without_ark(evidence: Evidence, _: Path) -> Evidence:
 
 def foreign_log(evidence: Evidence, captures: Path) -> Evidence:
     return replace(evidence, event_log=(captures / "gce-snp-eventlog" / "eventlog.bin").read_bytes())
+
+
+def log_without_a_pcr(evidence: Evidence, captures: Path) -> Evidence:
+    """Every event of PCR 7 left out: what is left of the log leads to all other values."""
+    data = (captures / "gce-snp-eventlog" / "eventlog.bin").read_bytes()
+    log = parse_event_log(data)
+    ends = [event.offset for event in log.events[1:]] + [len(data)]
+    parts = [data[event.offset : end] for event, end in zip(log.events, ends, strict=True) if event.pcr_index != 7]
+    left = data[: log.events[0].offset] + b"".join(parts)
+    assert parse_event_log(left).replay() == {pcr: value for pcr, value in log.replay().items() if pcr != 7}
+    return replace(evidence, event_log=left, pcrs=log.replay(), quote=None, quote_signature=None)
 
 
 def broken_log(evidence: Evidence, captures: Path) -> Evidence:
@@ -269,6 +281,7 @@ FAULTS = (
     Fault(name="PCR value", change=other_pcr, step="quote.pcr_digest"),
     Fault(name="PCR missing", change=missing_pcr, step="quote.pcr_digest"),
     Fault(name="event log of another machine", change=foreign_log, step="eventlog.replay_eq_pcrs"),
+    Fault(name="event log without a PCR's events", change=log_without_a_pcr, step="eventlog.replay_eq_pcrs"),
     Fault(name="event log cut short", change=broken_log, step="eventlog.parse"),
     Fault(name="nonce of a bare report", change=changed(nonce=b"another"), capture=BARE, step="report.nonce"),
     Fault(name="runtime data of a bare report", change=changed(runtime_data=b"{}"), capture="aci-snp-milan-v2",

@@ -117,8 +117,8 @@ def test_an_hsm_that_is_not_activated_is_refused_with_the_command_that_activates
 def test_activation_gives_a_domain_sealed_to_each_holder(cloud: Cloud) -> None:
     stage = resting(cloud, "activated")
     domain = json.loads(activate(cloud, stage.vault_url(cloud), RSA_HOLDERS, quorum=3))
-    assert domain["required"] == 3
-    assert len(domain["shares"]) == 3
+    assert domain["SharedKeys"]["required"] == 3
+    assert len(domain["SharedKeys"]["enc_shares"]) == 3
     assert access.grant(cloud, stage, OID).may_release
 
 

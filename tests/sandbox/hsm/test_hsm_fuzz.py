@@ -15,11 +15,15 @@ from tests.sandbox.hsm.azure import HOLDERS, ROLE, ROLES, HsmAzure, jwk
 MEMBERS = [
     "kty", "key_size", "crv", "key_ops", "attributes", "exportable", "tags", "release_policy", "data", "key", "k", "n",
     "target", "enc", "nonce", "alg", "value", "iv", "aad", "tag", "digest", "count", "certificates", "required", "x5c",
-    "x5t#S256", "properties", "roleDefinitionId", "principalId", "permissions", "dataActions", "roleName", "shares",
+    "x5t#S256", "properties", "roleDefinitionId", "principalId", "permissions", "dataActions", "roleName",
+    "sasTokenParameters", "storageResourceUri", "token", "useManagedIdentity", "folderToRestore", "folder",
     "version",
 ]  # fmt: skip
 WORDS = ["oct-HSM", "RSA-HSM", "A256GCM", "A256KW", "A256CBCPAD", "CKM_AES_KEY_WRAP_PAD", "AAAAAAAAAAAAAAAAAAAAAA",
-         ROLE + ROLES["Backup"], ROLES["Backup"], '{"version":"skrkit-sandbox-1","shares":[{}],"data":""}']  # fmt: skip
+         ROLE + ROLES["Backup"], ROLES["Backup"], "se=2199-01-01&sp=crdwl&sig=x",
+         "https://account1.blob.core.windows.net/backups", "https://[/", "true",
+         '{"EncData":{"data":[{"tag":"skrkit-sandbox-domain"}],"kdf":"sp108_kdf"},"WrappedKey":{"enc_key":"a.b.c.d.e"}}',
+]  # fmt: skip
 SCALARS = st.none() | st.booleans() | st.integers(-2, 300) | st.text(max_size=6) | st.sampled_from(WORDS)
 
 

@@ -22,6 +22,9 @@ from skrkit.remote.names import errand_of
 from skrkit.run_command.answer import parse_slice
 from skrkit.run_command.order import Order, script_of
 from skrkit.sandbox import process
+from skrkit.sandbox.arm.managed_run_commands import VIEW_KIND
+from skrkit.sandbox.endpoint import STATE_FILE
+from skrkit.sandbox.store import Store
 from skrkit.services import arm
 from skrkit.walkthrough import Walk
 from tests.sandbox.published import differences
@@ -247,3 +250,19 @@ def test_the_azure_cli_begins_one_and_reads_what_it_wrote(cloud: Cloud, releases
     done = skrkit(cloud.ca_file.parent, "sandbox", "exec", "--", "sh", "-c", script, seconds=180, **variables)
     assert done.returncode == 0, done.stderr
     assert parse_slice(json.loads(done.stdout)["instanceView"]["output"]) is not None
+
+
+def test_one_that_was_under_way_when_the_process_ended_is_canceled(tmp_path: Path) -> None:
+    """Its state is written by hand, as a process that was killed in the middle leaves it."""
+    with staged(tmp_path):
+        with arm.compute(Cloud.sandbox(home=tmp_path)) as compute:
+            put(compute, "under-way", FAILS)
+        process.down(tmp_path)
+        store = Store(tmp_path / STATE_FILE)
+        ((key, kept),) = store.list(VIEW_KIND)
+        store.put(VIEW_KIND, key, kept | {"view": {"executionState": "Running"}})
+        store.close()
+        with arm.compute(Cloud.sandbox(home=tmp_path)) as compute:
+            seen = view(compute, "under-way")
+    assert seen.execution_state == "Canceled"
+    assert "ended while it ran" in seen.execution_message

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skrkit.cli.azure_cloud import add_azure_cloud, azure_of
+from skrkit.cli.holders import add_holders, holders_of
 from skrkit.cli.hsm_option import SANDBOX_HSM, add_hsm, hsm_of
 from skrkit.errors import UsageError
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from skrkit.cloud import Cloud
     from skrkit.provision.deployment import Change, Deployed, Made, Order
-    from skrkit.provision.deployment_hsm import Opened
+    from skrkit.provision.deployment_hsm import Holders, Opened
     from skrkit.provision.stage import Stage
 
 _STAGE_OPTIONS = ("resource_group", "location", "vm", "vault", "key", "attestation")
@@ -53,6 +54,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     names.add_argument("--tenant", metavar="ID", help="default: AZURE_TENANT_ID")
     add_azure_cloud(names)
     names.add_argument("--operator-object-id", metavar="ID", help="who prepares the keys (default: who deploys)")
+    add_holders(parser)
     machine = parser.add_argument_group("the VM")
     machine.add_argument("--vm-size", metavar="SIZE", help="a size with SEV-SNP (default: Standard_DC2as_v5)")
     machine.add_argument("--admin", metavar="NAME", help="its first user (default: azureuser)")
@@ -204,8 +206,9 @@ def _deploy(arguments: argparse.Namespace, cloud: Cloud, order: Order) -> int:
         for line in plan_of_deployment(order):
             print(f"  • {line}", file=sys.stderr)
         print(file=sys.stderr)
-    deployed = deploy(cloud, order, progress=_quiet if arguments.json else _tell)
-    opened = _opened(cloud, deployed)
+    with holders_of(arguments) as holders:
+        deployed = deploy(cloud, order, progress=_quiet if arguments.json else _tell)
+        opened = _opened(cloud, deployed, holders)
     if arguments.json:
         made = [{"id": one.resource_id, "type": one.type, "state": one.state} for one in deployed.resources]
         next_command = _next(arguments, deployed)
@@ -216,11 +219,11 @@ def _deploy(arguments: argparse.Namespace, cloud: Cloud, order: Order) -> int:
     return 0
 
 
-def _opened(cloud: Cloud, deployed: Deployed) -> Opened | None:
+def _opened(cloud: Cloud, deployed: Deployed, holders: Holders | None) -> Opened | None:
     """Return what was done to a Managed HSM after its template; None where a vault has the keys."""
     from skrkit.provision.deployment_hsm import open_hsm
 
-    return open_hsm(cloud, deployed) if deployed.stage.hsm else None
+    return open_hsm(cloud, deployed, holders) if deployed.stage.hsm else None
 
 
 def _quiet(_made: Made) -> None:

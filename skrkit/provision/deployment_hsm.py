@@ -6,24 +6,37 @@ template too (`hsm-key`), once the HSM is active and its setting AllowKeyManagem
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from skrkit.provision import hsm
 from skrkit.services.azure_errors import azure_call
 from skrkit.services.hsm import CRYPTO_USER_ROLE, RELEASE_ROLE, assign, local_roles
+from skrkit.services.security_domain import activate
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from skrkit.cloud import Cloud
     from skrkit.provision.deployment import Deployed, Order
     from skrkit.wire import Json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Holders:
+    """Who together can restore an HSM, how many of them it takes, and what keeps its security domain for them."""
+
+    certificates: tuple[x509.Certificate, ...]
+    quorum: int
+    keep: Callable[[bytes], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
     """What was done after the template, in sentences, and the commands that are left to others, in order.
 
-    Commands are left where the HSM is not active: its security domain goes to people with keys of their own.
+    Commands are left where the HSM is not active, and nobody was named who is to hold its security domain.
     """
 
     done: tuple[str, ...] = ()
@@ -38,16 +51,17 @@ def plan_of_opening(order: Order) -> list[str]:
     """Return one sentence for each thing that is done after the template, in order."""
     stage = order.stage
     return [
-        f"Then, by no template: {stage.hsm} is activated; in Azure that is left to you, and the rest waits for it",
+        f"Then, by no template: {stage.hsm} is activated, in Azure for the --holder that you name or else by you alone",
         f"Managed HSM {stage.hsm}: local role {CRYPTO_USER_ROLE} at /keys for {order.operator}",
         f"Key {stage.key} there: exportable, with a release policy for {stage.attestation}; one that is there stays",
         f"Managed HSM {stage.hsm}: local role {RELEASE_ROLE} at /keys/{stage.key} for that identity",
     ]
 
 
-def open_hsm(cloud: Cloud, deployed: Deployed) -> Opened:
+def open_hsm(cloud: Cloud, deployed: Deployed, holders: Holders | None = None) -> Opened:
     """Return what was done to make a deployed HSM release the key to the deployed VM, and what is left to do.
 
+    An HSM that is not active is activated for the `holders`; without them in the sandbox alone, for nobody.
     To do it again changes nothing. The caller is an administrator of the HSM. Raises `ServiceError` when Resource
     Manager or the HSM refuses, `UsageError` for a key of that name with another policy.
     """
@@ -57,10 +71,9 @@ def open_hsm(cloud: Cloud, deployed: Deployed) -> Opened:
     stage, operator = deployed.stage, deployed.order.operator
     url, done = stage.vault_url(cloud), []
     if not _is_active(cloud, deployed):
-        if cloud.world != "sandbox":
+        if holders is None and cloud.world != "sandbox":
             return Opened(left=(hsm.activation_command(stage.hsm),))
-        hsm.activate_for_nobody(cloud, url)
-        done.append(f"{stage.hsm} activated: its security domain went to nobody, and nobody can restore it.")
+        done.append(_activated(cloud, deployed, holders))
     scope, identity = f"/keys/{stage.key}", str(deployed.outputs["principalId"])
     with local_roles(cloud, url) as client:
         assign(client, CRYPTO_USER_ROLE, "/keys", operator)
@@ -70,6 +83,16 @@ def open_hsm(cloud: Cloud, deployed: Deployed) -> Opened:
     made = key.create(cloud, url, stage.key, cvm_policy(stage.attestation))
     done.append(f"Key {made.kid}, which this policy releases to a confidential VM.")
     return Opened(done=tuple(done))
+
+
+def _activated(cloud: Cloud, deployed: Deployed, holders: Holders | None) -> str:
+    """Return in a sentence for whom the HSM was activated."""
+    name, url = deployed.stage.hsm, deployed.stage.vault_url(cloud)
+    if holders is None:
+        hsm.activate_for_nobody(cloud, url)
+        return f"{name} activated: its security domain went to nobody, and nobody can restore it."
+    activate(cloud, url, holders.certificates, quorum=holders.quorum, keep=holders.keep)
+    return f"{name} activated: {holders.quorum} of {len(holders.certificates)} holders restore it with its domain."
 
 
 def _is_active(cloud: Cloud, deployed: Deployed) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from skrkit.encoding import b64url
@@ -24,21 +24,30 @@ RECIPIENTS, MIN_QUORUM = range(3, 11), 2
 TIMEOUT_S, POLL_S = 600.0, 5.0  # how long an activation takes is not written anywhere
 
 
-def activate(cloud: Cloud, hsm_url: str, recipients: Sequence[x509.Certificate], *, quorum: int) -> bytes:
+def activate(
+    cloud: Cloud,
+    hsm_url: str,
+    recipients: Sequence[x509.Certificate],
+    *,
+    quorum: int,
+    keep: Callable[[bytes], None] = lambda _domain: None,
+) -> bytes:
     """Return the security domain of a Managed HSM, sealed to the recipients: with its download the HSM is active.
 
-    Any `quorum` of the recipients' private keys restore the HSM after a disaster, and nothing else does. The caller is
+    Any `quorum` of the recipients' private keys restore the HSM after a disaster, and nothing else does: `keep` gets
+    the domain as soon as it is here, before anything is waited for. The caller is
     an administrator of the HSM. Raises `UsageError` for recipients that the HSM would not take, `ServiceError` when it
     refuses. Source: Azure REST API, Key Vault: HSM Security Domain, Download.
     """
     from azure.core.rest import HttpRequest
 
-    _check_recipients(recipients, quorum)
+    check_recipients(recipients, quorum)
     body = {"certificates": [_recipient(each) for each in recipients], "required": quorum}
     with azure_call(f"activation of {hsm_url}"), local_roles(cloud, hsm_url) as client:
         response = client.send_request(HttpRequest("POST", f"{hsm_url}/securitydomain/download", json=body))
         _raise_for_status(response)
         domain = str(json.loads(response.text())["value"]).encode()
+        keep(domain)
         _wait_until_active(client, hsm_url)
     return domain
 
@@ -80,7 +89,8 @@ def _raise_for_status(response: Any) -> None:
     raise HttpResponseError(response=response)
 
 
-def _check_recipients(recipients: Sequence[x509.Certificate], quorum: int) -> None:
+def check_recipients(recipients: Sequence[x509.Certificate], quorum: int) -> None:
+    """Return nothing if an HSM would take these certificates for its domain. Raises `UsageError`."""
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     keys = [each.public_key() for each in recipients]

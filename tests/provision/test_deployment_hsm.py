@@ -10,20 +10,24 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from skrkit.cli import deploy as command
 from skrkit.cloud import Cloud
-from skrkit.errors import UsageError
+from skrkit.errors import ServiceError, UsageError
 from skrkit.provision import deployment, deployment_hsm, hsm
 from skrkit.provision.deployment import NOBODYS_KEY, Deployed, Order
 from skrkit.provision.deployment_view import view_of_opened
 from skrkit.provision.stage import Stage
 from skrkit.render.view import Rows
 from skrkit.sandbox import process
-from skrkit.services import arm
+from skrkit.services import arm, security_domain
 from skrkit.services.hsm import CRYPTO_USER_ROLE, RELEASE_ROLE, held_roles, local_roles
 from skrkit.services.vault import key_client
 from skrkit.walkthrough import Walk
+from tests.sandbox.hsm.azure import HOLDERS, certificate
+from tests.sandbox.hsm.holders import master_of, parts_of
 from tests.sandbox.running import skrkit
 
 STAGE = Stage(resource_group="hsm-rg", vm="hsm-vm", hsm="deployed-hsm")
@@ -138,3 +142,57 @@ def test_the_command_deploys_and_says_how_to_go_on(tmp_path: Path) -> None:
         assert (azure.returncode, "--hsm, " in azure.stderr, "--vault" in azure.stderr) == (2, True, False)
     finally:
         process.reset(tmp_path)
+
+
+def test_real_holders_get_the_domain_and_two_of_them_open_it(tmp_path: Path) -> None:
+    cards = [str(_card(tmp_path, number, key)) for number, key in enumerate(HOLDERS)]
+    holders = [word for card in cards for word in ("--holder", card)]
+    domain = tmp_path / "domain.json"
+    try:
+        for wrong, words in (
+            (holders, "--hsm, three or more --holder, and --security-domain"),
+            (["--security-domain", str(domain)], "three or more --holder"),
+            ([*holders[:4], "--security-domain", str(domain)], "3 to 10 certificates"),
+            ([*holders, "--security-domain", str(domain), "--quorum", "4"], "a quorum of 2 to 3"),
+            ([*holders, "--security-domain", cards[0]], "a new file"),
+            ([*holders, "--holder", str(tmp_path / "domain.txt"), "--security-domain", str(domain)], "domain.txt"),
+        ):
+            (tmp_path / "domain.txt").write_text("no certificate")
+            refused = skrkit(tmp_path, "deploy", "--hsm", *wrong)
+            assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
+        assert not domain.exists()
+        done = skrkit(tmp_path, "deploy", "--hsm", *holders, "--security-domain", str(domain), "--json")
+        assert done.returncode == 0, done.stderr
+        assert "2 of 3 holders restore it" in json.loads(done.stdout)["after_template"]["done"][0]
+        assert domain.stat().st_mode & 0o777 == 0o600
+        document = json.loads(domain.read_text())
+        assert parts_of(document, master_of(document, HOLDERS, [2, 0]))
+        unused = tmp_path / "again.json"
+        again = skrkit(tmp_path, "deploy", "--hsm", *holders, "--security-domain", str(unused), "--json")
+        assert (again.returncode, unused.exists()) == (0, False)  # it is active: nothing is downloaded again
+    finally:
+        process.reset(tmp_path)
+
+
+def _card(folder: Path, number: int, key: rsa.RSAPrivateKey) -> Path:
+    """A holder's certificate in a file: PEM, or DER for the first."""
+    path = folder / f"{number}.cer"
+    path.write_bytes(certificate(key).public_bytes(Encoding.PEM if number else Encoding.DER))
+    return path
+
+
+def test_a_domain_is_kept_before_the_hsm_is_waited_for(
+    cloud: Cloud, deployed: Deployed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = deployment.deploy(cloud, order(cloud, vm="third-vm", hsm="waiting-hsm"))
+
+    def gone(*_arguments: object) -> None:
+        raise ServiceError(what="w", where="w", expected="e", found="f", fix="x")
+
+    monkeypatch.setattr(security_domain, "_wait_until_active", gone)
+    kept: list[bytes] = []
+    cards = tuple(certificate(key) for key in HOLDERS)
+    holders = deployment_hsm.Holders(certificates=cards, quorum=2, keep=kept.append)
+    with pytest.raises(ServiceError):
+        deployment_hsm.open_hsm(replace(cloud, world="azure"), waiting, holders)
+    assert parts_of(json.loads(kept[0]), master_of(json.loads(kept[0]), HOLDERS, [0, 1]))

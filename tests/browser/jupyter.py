@@ -91,13 +91,14 @@ class Lab:
     figures: dict[str, Any] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
 
-    def open(self, notebook: str, *, without: str = "") -> Any:
+    def open(self, notebook: str, *, without: str = "", within: Any = None) -> Any:
         """Return a page with a notebook in it. What the browser complains of is kept in `seen`.
 
-        No page shares a cookie or storage with another: two pages are two browsers. `without` is a pattern of
-        addresses that this one does not get.
+        No page shares a cookie, storage or cache with another: two pages are two browsers; but those that are opened
+        `within` one context are of one browser. `without` is a pattern of addresses that this page does not get.
         """
-        page = self.browser.new_page(viewport={"width": 1280, "height": 1000}, color_scheme=_scheme(self.theme))
+        looks = {"viewport": {"width": 1280, "height": 1000}, "color_scheme": _scheme(self.theme)}
+        page = self.browser.new_page(**looks) if within is None else within.new_page()
         page.on("console", lambda message: self.seen.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.seen.append(str(error)))
         page.on("request", lambda request: self._check_local(request.url))

@@ -43,10 +43,18 @@ class Opened:
     has_run: bool = False
 
 
+@pytest.fixture(scope="module")
+def attendee(lab: Lab) -> Iterator[Any]:
+    """The browser of one who opens the notebooks one after the other, and keeps what JupyterLab's pages consist of."""
+    context = lab.browser.new_context(viewport={"width": 1280, "height": 1000})
+    yield context
+    context.close()
+
+
 @pytest.fixture(scope="module", params=NAMES)
-def opened(request: pytest.FixtureRequest, lab: Lab) -> Iterator[Opened]:
-    """Each notebook in turn, in a browser of its own."""
-    made = Opened(request.param, lab.open(f"{request.param}.ipynb"))
+def opened(request: pytest.FixtureRequest, lab: Lab, attendee: Any) -> Iterator[Opened]:
+    """Each notebook in turn."""
+    made = Opened(request.param, lab.open(f"{request.param}.ipynb", within=attendee))
     yield made
     lab.close(made.page)
     lab.keep_figures()

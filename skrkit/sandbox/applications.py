@@ -8,12 +8,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from skrkit.errors import UsageError
 from skrkit.sandbox import chance
+from skrkit.sandbox.cast import new_secret
 from skrkit.sandbox.entra import Principal
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def create(world: World, name: str) -> Created:
             name=name,
             oid=chance.uuid4("application/oid"),
             appid=chance.uuid4("application/appid"),
-            secret=secrets.token_urlsafe(30),
+            secret=new_secret(),
         )
         document = {"oid": made.oid, "appid": made.appid, "name": name, "secret_sha256": _digest(made.secret)}
         world.store.put(APPLICATION_KIND, made.appid, document)

@@ -16,6 +16,13 @@ def ensure_cast(store: Store, now: datetime) -> Document:
         if cast is None:
             names = ("tenant", "subscription", "client_id", "operator_oid")
             cast = {name: chance.uuid4(f"cast/{name}") for name in names}
-            cast |= {"client_secret": secrets.token_urlsafe(30), "created": now.isoformat()}
+            cast |= {"client_secret": new_secret(), "created": now.isoformat()}
             store.put("settings", "cast", cast)
     return cast
+
+
+def new_secret() -> str:
+    """Return a secret of 240 random bits for an application: a text that no command line takes for an option."""
+    while (made := secrets.token_urlsafe(30)).startswith("-"):  # `az login --password -x` asks for a value
+        pass
+    return made

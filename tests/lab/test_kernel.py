@@ -51,8 +51,14 @@ class Kernel:
                 patience = AFTER_IDLE_S
             texts.append(content.get("text") or "\n".join(content.get("traceback", ())))
             texts.append(content.get("data", {}).get("text/plain", ""))
-        reply = self.client.get_shell_msg(timeout=60)
-        return reply["content"]["status"], "".join(texts)
+        return self._status(message), "".join(texts)
+
+    def _status(self, message: str) -> str:
+        """The status in the reply to a message: `wait_for_ready` may leave replies to its own questions before it."""
+        while True:
+            reply = self.client.get_shell_msg(timeout=60)
+            if reply["parent_header"].get("msg_id") == message:
+                return str(reply["content"]["status"])
 
     def run(self, code: str) -> tuple[str, str]:
         """Run a cell."""

@@ -41,8 +41,7 @@ _OF_MAA = (
         why="A provider of one's own has a policy that permits or denies before any token is made. It is not the "
         "release policy of the key.",
         fix="Read the provider's policy and compare it with the claims; or attest at the region's shared provider.",
-        command="az attestation policy show --name {provider} --resource-group {resource_group} "
-        "--attestation-type SevSnpVM",
+        command="skrkit maa show {authority} --type AzureGuest --cloud azure",
         mend=OFF,
         source=sources.MAA_ERRORS,
     ),
@@ -52,9 +51,8 @@ _OF_MAA = (
         title="The text of the provider's policy does not parse",
         symptom="400 PolicyParsingError, with line and column",
         why="A semicolon is missing, or = stands where == must.",
-        fix="Correct the place that the message names; skrkit maa lint policy.txt finds it before the provider does.",
-        command="az attestation policy set --name {provider} --resource-group {resource_group} "
-        "--attestation-type SevSnpVM --new-attestation-policy-file policy.txt",
+        fix="Correct the place that the message names; skrkit maa lint finds it before the provider does.",
+        command="skrkit maa set {authority} attestation-policy.txt --type AzureGuest --cloud azure",
         source=sources.MAA_POLICY,
     ),
     Cause(

@@ -31,7 +31,7 @@ from tests.sandbox.running import (
 )
 
 VAULT_API, KEYS_API, ROLES_API, NETWORK_API = "2024-11-01", "2025-07-01", "2022-04-01", "2024-05-01"
-ATTESTATION_API, POLICIES_API = "2020-10-01", "2022-08-01"
+ATTESTATION_API = "2020-10-01"
 COMPUTE_API, HSM_API, HSM_KEYS_API = "2024-07-01", "2026-05-15", "7.5"
 
 Options = Mapping[str, tuple[str, ...]]
@@ -85,13 +85,6 @@ class Desk:
         url = f"https://{hsm}.managedhsm.azure.net{path}?api-version={HSM_KEYS_API}"
         token = operator_token(self.endpoint, "https://managedhsm.azure.net")
         return _json(send(self.endpoint, method, url, body, Authorization=bearer(token)), method, url)
-
-    def attestation(self, method: str, url: str, text: str | None = None) -> Any:
-        """Return an attestation provider's answer."""
-        token = bearer(operator_token(self.endpoint, "https://attest.azure.net"))
-        asked = f"{url}?api-version={POLICIES_API}"
-        answer = send(self.endpoint, method, asked, text, Authorization=token, Content_Type="text/plain")
-        return _json(answer, method, url)
 
     def make_security_group(self, name: str) -> None:
         """Make the security group that a rule is to be in."""
@@ -196,26 +189,6 @@ def _security_rule(desk: Desk, options: Options) -> Any:
 def _default_provider(desk: Desk, options: Options) -> Any:
     provider = f"{ARM}/subscriptions/{desk.endpoint.subscription}/providers/Microsoft.Attestation"
     return desk.arm("GET", f"{provider}/locations/{_one(options, 'location')}/defaultProvider", ATTESTATION_API)
-
-
-def _provider(desk: Desk, options: Options) -> str:
-    """Return the address of a provider of one's own. It is made first, where there is none."""
-    path = f"{desk.group(options)}/providers/Microsoft.Attestation/attestationProviders/{_one(options, 'name')}"
-    desk.arm("PUT", path, ATTESTATION_API, {"location": "westeurope", "properties": {}})
-    kind = _one(options, "attestation-type")
-    return f"{desk.arm('GET', path, ATTESTATION_API)['properties']['attestUri']}/policies/{kind}"
-
-
-def _policy_of_provider(desk: Desk, options: Options) -> Any:
-    return desk.attestation("GET", _provider(desk, options))
-
-
-def _new_policy_of_provider(desk: Desk, options: Options) -> Any:
-    """The text travels in a JWT that nobody signs: {"AttestationPolicy": the text in base64url}."""
-    text = (desk.folder / _one(options, "new-attestation-policy-file")).read_bytes()
-    claims = json.dumps({"AttestationPolicy": _base64url(text)}).encode()
-    unsigned = f"{_base64url(json.dumps({'alg': 'none'}).encode())}.{_base64url(claims)}."
-    return desk.attestation("PUT", _provider(desk, options), unsigned)
 
 
 # --- vaults
@@ -387,8 +360,6 @@ COMMANDS: Mapping[str, Callable[[Desk, Options], Any]] = MappingProxyType(
         "account get-access-token": _access_token,
         "network nsg rule create": _security_rule,
         "attestation get-default-by-location": _default_provider,
-        "attestation policy show": _policy_of_provider,
-        "attestation policy set": _new_policy_of_provider,
         "keyvault set-policy": _set_policy,
         "keyvault network-rule add": _network_rule,
         "keyvault update": _vault_update,

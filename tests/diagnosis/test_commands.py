@@ -26,10 +26,10 @@ from skrkit.sandbox import process
 from skrkit.sandbox.faults import client
 from skrkit.sandbox.faults.table import all_faults
 from skrkit.walkthrough import Walk
-from tests.diagnosis.az import COMMANDS, Desk
+from tests.diagnosis.az import ATTESTATION_API, COMMANDS, Desk
 from tests.diagnosis.by_hand import STATES, put_right
 from tests.diagnosis.sandboxed import STAGE
-from tests.sandbox.running import environment
+from tests.sandbox.running import environment, execute
 
 NEW_KEY, OTHER_KEY = "made-anew", "worked-on"
 ROUNDS = 2  # of a cause whose mending shows the next: a new identity has no grant yet
@@ -177,9 +177,10 @@ SKRKIT = sorted(
     }
     - {OFF}  # run for every fault, in test_every_fault
 )
+AT_A_PROVIDER = [template for template in SKRKIT if template.startswith("skrkit maa ")]
 
 
-@pytest.mark.parametrize("template", SKRKIT)
+@pytest.mark.parametrize("template", sorted({*SKRKIT} - {*AT_A_PROVIDER}))
 def test_a_command_of_skrkit_does_what_it_says(home: Path, captures: Path, tmp_path: Path, template: str) -> None:
     """On files of a real machine. `verify` of these alone is incomplete, which is 4, and no mistake of the command."""
     files_of_a_real_machine(captures, tmp_path)
@@ -196,6 +197,19 @@ def test_a_command_of_skrkit_does_what_it_says(home: Path, captures: Path, tmp_p
         check=False,
     )
     assert done.returncode == (4 if template.startswith("skrkit verify") else 0), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("template", AT_A_PROVIDER)
+def test_a_command_of_skrkit_finds_the_provider(home: Path, desk: Desk, tmp_path: Path, template: str) -> None:
+    provider = f"{desk.group({})}/providers/Microsoft.Attestation/attestationProviders/ours"
+    desk.arm("PUT", provider, ATTESTATION_API, {"location": "westeurope", "properties": {}})
+    authority = desk.arm("GET", provider, ATTESTATION_API)["properties"]["attestUri"]
+    policy = tmp_path / "attestation-policy.txt"
+    policy.write_text("version= 1.0;authorizationrules{=> permit();};", encoding="ascii")
+    command = template.format(authority=authority).replace(policy.name, str(policy))
+    said = execute(home, sys.executable, "-m", *shlex.split(command))
+    begin = "The attestation policy is in force" if " set " in template else "version= 1.0;"
+    assert said.startswith(begin)
 
 
 def files_of_a_real_machine(captures: Path, folder: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def secrets_of(endpoint: Endpoint, case: Case) -> dict[str, bytes]:
         "attestation token": case.token,
         "attestation token signature": case.token.rpartition(b".")[2],
     }
-    with sqlite3.connect(f"file:{endpoint.home / 'state.db'}?mode=ro", uri=True) as state:
+    with closing(sqlite3.connect(f"file:{endpoint.home / 'state.db'}?mode=ro", uri=True)) as state:
         for (table,) in state.execute("select name from sqlite_master where type='table'").fetchall():
             for row in state.execute(f'select * from "{table}"'):
                 for value in row:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from skrkit.errors import ServiceError
 from skrkit.tpm.transport import SocketTransport
 
 START_S = 10.0
@@ -69,12 +70,11 @@ def swtpm(swtpm_port: int) -> Iterator[SocketTransport]:
     deadline = time.monotonic() + START_S
     while True:
         try:
-            with socket.create_connection(("127.0.0.1", swtpm_port + 1), timeout=1):
-                break  # the control port is open: the data port is too, and keeps its one client for the test
-        except ConnectionRefusedError:
+            transport = SocketTransport.tcp("127.0.0.1", swtpm_port)
+            break
+        except ServiceError:
             assert time.monotonic() < deadline, "swtpm did not start"
             time.sleep(0.005)
-    transport = SocketTransport.tcp("127.0.0.1", swtpm_port)
     try:
         yield transport
     finally:

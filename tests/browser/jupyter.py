@@ -5,6 +5,7 @@ Chromium resolves no name and reaches nothing but loopback: what is seen here wo
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -90,6 +91,7 @@ class Lab:
     began: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
     seen: list[str] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     def open(self, notebook: str, *, without: str = "", within: Any = None) -> Any:
         """Return a page with a notebook in it. What the browser complains of is kept in `seen`.
@@ -99,12 +101,14 @@ class Lab:
         """
         looks = {"viewport": {"width": 1280, "height": 1000}, "color_scheme": _scheme(self.theme)}
         page = self.browser.new_page(**looks) if within is None else within.new_page()
-        page.on("console", lambda message: self.seen.append(message.text) if message.type == "error" else None)
+        page.on("console", self._hear)
         page.on("pageerror", lambda error: self.seen.append(str(error)))
         page.on("request", lambda request: self._check_local(request.url))
         if without:
             page.route(without, lambda route: route.abort())
-        page.goto(f"http://127.0.0.1:{PORT}/lab/tree/{notebook}?token={TOKEN}&reset")
+        # A workspace of its own: the server fails now and then when two pages write the same one at once.
+        workspace = f"tests-{next(self._numbers)}"
+        page.goto(f"http://127.0.0.1:{PORT}/lab/workspaces/{workspace}/tree/{notebook}?token={TOKEN}&reset")
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
         return page
 
@@ -114,6 +118,10 @@ class Lab:
         page.emulate_media(color_scheme=_scheme(theme))
         page.evaluate("theme => window.jupyterapp.commands.execute('apputils:change-theme', {theme})", theme)
         page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
+
+    def _hear(self, message: Any) -> None:
+        if message.type == "error":
+            self.seen.append(f"{message.text} {message.location.get('url', '')}".strip())
 
     def _check_local(self, url: str) -> None:
         if not url.startswith((f"http://127.0.0.1:{PORT}/", "data:", "blob:", f"ws://127.0.0.1:{PORT}/")):

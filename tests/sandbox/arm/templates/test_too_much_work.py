@@ -1,16 +1,13 @@
-"""A small template can ask for more than any machine does: it is refused in seconds, and the sandbox goes on."""
+"""A small template can ask for more than any machine does: it is refused, and the sandbox goes on."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
 
 from skrkit.sandbox.arm.templates.arguments import MAX_STEPS
 from tests.sandbox.arm.templates.deploying import API, GROUP, NESTED, Deployer, nested, properties, template
-
-SECONDS = 60  # of a machine that has much else to do; alone, it is five
 
 
 def text(expression: str, **sections: Any) -> dict[str, Any]:
@@ -36,11 +33,9 @@ TOO_MUCH = {
 
 @pytest.mark.parametrize("body", TOO_MUCH.values(), ids=TOO_MUCH.keys())
 def test_an_evaluation_that_would_not_end_is_refused(deployer: Deployer, body: dict[str, Any]) -> None:
-    began = time.monotonic()
     name = "d-too-much"
     deployer.azure.arm("PUT", f"{GROUP}/providers/{NESTED}/{name}?api-version={API}", properties(body))
     found = deployer.azure.arm("GET", f"{GROUP}/providers/{NESTED}/{name}?api-version={API}").json()["properties"]
-    assert time.monotonic() - began < SECONDS
     assert found["provisioningState"] == "Failed"
     assert f"The template takes more than '{MAX_STEPS}' steps to evaluate." in str(found["error"])
 
@@ -49,15 +44,12 @@ def test_deployments_in_deployments_are_counted_together(deployer: Deployer) -> 
     body = nested("[concat('x', copyIndex())]", template(), copy={"name": "c", "count": 20})
     for level in range(3):
         body = nested(f"[concat('y{level}-', copyIndex())]", template(body), copy={"name": "c", "count": 20})
-    began = time.monotonic()
     deployer.azure.arm("PUT", f"{GROUP}/providers/{NESTED}/d-wide?api-version={API}", properties(template(body)))
     found = deployer.azure.arm("GET", f"{GROUP}/providers/{NESTED}/d-wide?api-version={API}").json()["properties"]
-    assert time.monotonic() - began < SECONDS
     assert found["provisioningState"] == "Failed"
 
 
 def test_sets_of_many_values_are_compared_at_once(deployer: Deployer) -> None:
-    began = time.monotonic()
     found = deployer.outputs(
         template(
             outputs={
@@ -70,7 +62,6 @@ def test_sets_of_many_values_are_compared_at_once(deployer: Deployer) -> None:
         )
     )
     assert found == {"both": 5000, "either": 15000}
-    assert time.monotonic() - began < SECONDS
 
 
 def test_sets_keep_their_order_and_tell_types_apart(deployer: Deployer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -29,7 +29,7 @@ _VERIFIED = object()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedToken:
-    """A token that `verify_token` has verified. There is no other way to make one.
+    """A token that `verify_token` or `verify_by_issuer` has verified. There is no other way to make one.
 
     `claims` were read from the very bytes that the signature covers. `key_id` is the kid of the key that verified
     it, `verified_at` the time it was verified for.
@@ -102,9 +102,38 @@ def verify_token(
     `now` is aware, `leeway_s` 0 to 300, `issuer` an https URL: `UsageError` otherwise.
     Source: Azure Attestation reference, full validation recipe.
     """
-    _check_arguments(issuer, now, leeway_s, algorithms, max_lifetime_s)
-    seen = decode_jwt(token.raw)  # from the bytes again: the model's claims may have been changed since
-    algorithm = _algorithm(seen.header, algorithms)  # (1)
+    terms = _Terms(now=now, leeway_s=leeway_s, algorithms=algorithms, max_lifetime_s=max_lifetime_s)
+    # From the bytes again: the model's claims may have been changed since.
+    return _verified(decode_jwt(token.raw), jwks, issuer, terms)
+
+
+def verify_by_issuer(text: str | bytes, *, keys_of: Callable[[str], Jwks], now: datetime) -> VerifiedToken:
+    """Return the token as verified by the keys of the authority that its `iss` names, by the steps of `verify_token`.
+
+    `keys_of` gives the keys of an authority that the caller trusts, and raises for every other name; it is the one to
+    say which these are. Raises what it raises, `ParseError` for no JWT, `VerificationError` as `verify_token`.
+    """
+    seen = decode_jwt(text)
+    named = seen.claims.get("iss")
+    if not isinstance(named, str):
+        fix = "Refuse the token: nobody says that it is theirs."
+        _refuse("token.issuer", "token iss", "claims /iss", "a string", _shown(seen.claims, "iss"), fix)
+    return _verified(seen, keys_of(named), named, _Terms(now=now))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Terms:
+    now: datetime
+    leeway_s: int = MAX_LEEWAY_S
+    algorithms: Collection[str] = RS256
+    max_lifetime_s: int | None = MAA_LIFETIME_S
+
+
+def _verified(seen: UnverifiedToken, jwks: Jwks, issuer: str, terms: _Terms) -> VerifiedToken:
+    """Return the token if it passes every step. Nobody else has had `seen` since it was decoded."""
+    now, leeway_s, max_lifetime_s = terms.now, terms.leeway_s, terms.max_lifetime_s
+    _check_arguments(issuer, now, leeway_s, terms.algorithms, max_lifetime_s)
+    algorithm = _algorithm(seen.header, terms.algorithms)  # (1)
     _header(seen.header)  # (2)
     base = issuer.removesuffix("/")
     _issuer(seen.claims, base)  # (3)

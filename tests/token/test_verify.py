@@ -22,7 +22,7 @@ from skrkit.policy.evaluate import evaluate
 from skrkit.policy.templates import cvm_policy
 from skrkit.token.decode import decode_jwt
 from skrkit.token.jwks import Jwks, parse_jwks
-from skrkit.token.verify import VerifiedToken, verify_token
+from skrkit.token.verify import VerifiedToken, verify_by_issuer, verify_token
 from tests.token.keys import ISSUER, KID, NOW, claims, header, jwk, jwks, rsa_key, sign, signing_input, without
 
 CAPTURE = "maa-token-and-akv-release"
@@ -51,6 +51,40 @@ def test_the_captured_token_verifies_at_its_time(captures: Path) -> None:
     assert evaluate(cvm_policy(CAPTURED_ISSUER), token).holds
     assert token.raw not in repr(token).encode()
     assert verify_captured(captures, ISSUED, issuer=f"{CAPTURED_ISSUER}/").issuer == CAPTURED_ISSUER
+
+
+def test_the_captured_token_names_its_authority_to_who_knows_it(captures: Path) -> None:
+    text, keys = captured(captures)
+    asked = []
+
+    def keys_of(issuer: str) -> Jwks:
+        asked.append(issuer)
+        return keys
+
+    token = verify_by_issuer(text, keys_of=keys_of, now=ISSUED)
+    assert asked == [CAPTURED_ISSUER]
+    assert (token.issuer, token.claims["iat"]) == (CAPTURED_ISSUER, IAT)
+    with pytest.raises(VerificationError) as caught:
+        verify_by_issuer(text, keys_of=keys_of, now=NOW)
+    assert caught.value.step == "token.times"
+    changed = text[:-40] + (b"A" if text[-40:-39] != b"A" else b"B") + text[-39:]
+    with pytest.raises(VerificationError) as caught:
+        verify_by_issuer(changed, keys_of=keys_of, now=ISSUED)
+    assert caught.value.step == "token.signature"
+
+
+def test_an_authority_that_the_caller_does_not_know_verifies_nothing() -> None:
+    def nobody(issuer: str) -> Jwks:
+        raise LookupError(issuer)
+
+    key = rsa_key("one")
+    text = sign(header(), claims(), key)
+    with pytest.raises(LookupError, match=ISSUER):
+        verify_by_issuer(text, keys_of=nobody, now=NOW)
+    for odd in ({"iss": None}, {"iss": 1}, {"iss": [ISSUER]}):
+        with pytest.raises(VerificationError) as caught:
+            verify_by_issuer(sign(header(), claims(**odd), key), keys_of=nobody, now=NOW)
+        assert (caught.value.step, caught.value.expected) == ("token.issuer", "a string")
 
 
 def test_the_captured_token_is_expired_today(captures: Path) -> None:

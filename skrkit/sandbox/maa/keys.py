@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ class SigningKey:
     kid: str
     key: rsa.RSAPrivateKey = field(repr=False)
     certificate: x509.Certificate
-    published: Mapping[str, Json] = field(repr=False, compare=False)
+    published: str = field(repr=False, compare=False)
 
 
 def signing_key(world: World, host: str) -> SigningKey:
@@ -79,11 +79,18 @@ def _make(world: World, host: str) -> Document:
     return {"key": private_pem(key), "certificate": certificate_text(certificate)}
 
 
+def published_keys(world: World, host: str) -> str:
+    """Return the JWK set that `https://<host>/certs` publishes, as text; one without keys for what is no provider."""
+    return '{"keys":[]}' if find(world, host) is None else signing_key(world, host).published
+
+
 def jwks_of(world: World, host: str) -> dict[str, Json]:
-    """Return the JWK set that `https://<host>/certs` publishes; one without keys for a host that is no provider."""
-    return {"keys": [] if find(world, host) is None else [dict(signing_key(world, host).published)]}
+    """Return the same as a document."""
+    found: dict[str, Json] = json.loads(published_keys(world, host))
+    return found
 
 
-def _published(kid: str, der: bytes) -> dict[str, Json]:
-    """Return a key's entry in the JWK set: with `x5c` and without `n` or `e`, as the real service promises no more."""
-    return {"alg": "RS256", "kid": kid, "kty": "RSA", "use": "sig", "x5c": [base64.b64encode(der).decode("ascii")]}
+def _published(kid: str, der: bytes) -> str:
+    """Return the JWK set of one key: with `x5c` and without `n` or `e`, as the real service promises no more."""
+    x5c = [base64.b64encode(der).decode("ascii")]
+    return json.dumps({"keys": [{"alg": "RS256", "kid": kid, "kty": "RSA", "use": "sig", "x5c": x5c}]})

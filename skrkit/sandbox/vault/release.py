@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -111,33 +110,30 @@ def _verified(world: World, policy: ReleasePolicy, target: str) -> VerifiedToken
     does not meet the policy, whoever signed it.
     """
     from skrkit.policy.model import issuer_form
-    from skrkit.token.decode import decode_jwt
-    from skrkit.token.verify import verify_token
+    from skrkit.token.verify import verify_by_issuer
 
-    try:
-        unverified = decode_jwt(target)
-        issuer = unverified.claims.get("iss")
-        if not isinstance(issuer, str):
-            raise errors.target_not_verified()
+    def keys_of(issuer: str) -> Jwks:
         authority = issuer_form(issuer)
         if all(clause.issuer != authority for clause in policy.root):
             raise errors.policy_not_met()
-        keys = _keys(json.dumps(_published_keys(world, authority)))
-        return verify_token(unverified, jwks=keys, issuer=issuer, now=world.now())
+        return _keys(_published_keys(world, authority))
+
+    try:
+        return verify_by_issuer(target, keys_of=keys_of, now=world.now())
     except SkrkitError:
         raise errors.target_not_verified() from None
 
 
-def _published_keys(world: World, authority: str) -> Mapping[str, Any]:
-    """Return the JWKS of an attestation provider of this sandbox. Any other authority cannot be verified here."""
-    from skrkit.sandbox.maa.keys import jwks_of
+def _published_keys(world: World, authority: str) -> str:
+    """Return the JWK set of an attestation provider of this sandbox. Any other authority cannot be verified here."""
+    from skrkit.sandbox.maa.keys import published_keys
 
     parts = urlsplit(authority)
     if parts.scheme != "https" or parts.path or not parts.hostname:
         raise errors.target_not_verified()
     if not parts.hostname.endswith(".attest.azure.net"):
         raise errors.target_not_verified()
-    return jwks_of(world, parts.hostname)
+    return published_keys(world, parts.hostname)
 
 
 def _evaluate(policy: ReleasePolicy, token: VerifiedToken) -> None:

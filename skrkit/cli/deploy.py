@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from skrkit.provision.deployment_hsm import Holders, Opened
     from skrkit.provision.stage import Stage
 
+_THEN = "Add --what-if to have each resource compared with what is there, --yes to do it."
 _STAGE_OPTIONS = ("resource_group", "location", "vm", "vault", "key", "attestation")
 
 
@@ -159,7 +160,7 @@ def _what_if(arguments: argparse.Namespace, cloud: Cloud, order: Order) -> int:
     if not group_exists(cloud, order):
         if not arguments.json:
             print(f"Resource group {order.stage.resource_group} is not there: all of this would be new.\n")
-        _print_plan(order, as_json=arguments.json)
+        _print_plan(order, as_json=arguments.json, then="")
         return 0
     changes = predict(cloud, order)
     if arguments.json:
@@ -177,7 +178,7 @@ def _show_prediction(order: Order, changes: tuple[Change, ...]) -> None:
     print("\nNothing was done.")
 
 
-def _print_plan(order: Order, *, as_json: bool) -> None:
+def _print_plan(order: Order, *, as_json: bool, then: str = _THEN) -> None:
     from skrkit.provision.deployment import plan_of_deployment
 
     plan = plan_of_deployment(order)
@@ -189,7 +190,7 @@ def _print_plan(order: Order, *, as_json: bool) -> None:
     print("This would be done:\n")
     for line in plan:
         print(f"  • {line}")
-    print("\nNothing was done. Add --what-if to have each resource compared with what is there, --yes to do it.")
+    print(f"\nNothing was done. {then}".rstrip())
 
 
 def _print_json(cloud: Cloud, order: Order, members: dict[str, Any]) -> None:

@@ -51,11 +51,6 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         process.reset(folder)
 
 
-@pytest.fixture
-def operator(home: Path) -> Cloud:
-    return Cloud.sandbox(home=home)
-
-
 def visited(cloud: Cloud, *, inside: bool = True, outside: bool = True, names: Names = NAMES, **more: Any) -> Report:
     entered = cloud.enter(STAGE.vm) if inside else None
     with Visit(host=HOST, names=names, inside=entered, outside=cloud if outside else None, **more) as visit:

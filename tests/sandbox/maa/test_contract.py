@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import jwt
 import pytest
 from starlette.types import ASGIApp
 
-from skrkit.sandbox import entra, maa
+from skrkit.sandbox import entra
 from skrkit.sandbox.entra import Principal
 from skrkit.sandbox.maa import providers
 from skrkit.sandbox.world import World
@@ -23,7 +22,7 @@ from skrkit.token.catalogue import catalogue
 from tests.sandbox.published import differences
 
 from .asgi_call import Answer, ask
-from .attested import HOST, Attester, b64url, make_attester, make_world
+from .attested import HOST, Attester, b64url, make_attester
 from .test_jws import RSA_KEY, RSA_ROOT, entry
 
 with warnings.catch_warnings():
@@ -38,18 +37,6 @@ DISCOVERY = {  # OpenIDConfigurationResponse of 2025-06-01
     "response_types_supported": list, "id_token_signing_alg_values_supported": list, "revocation_endpoint": str,
     "issuer": str, "jwks_uri": str, "claims_supported": list,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = make_world(tmp_path_factory.mktemp("maa"))
-    yield made
-    made.store.close()
-
-
-@pytest.fixture(scope="module")
-def app(world: World) -> ASGIApp:
-    return maa.app(world)
 
 
 @pytest.fixture(scope="module")

@@ -14,28 +14,15 @@ from typing import Any
 import pytest
 from starlette.types import ASGIApp
 
-from skrkit.sandbox import maa
 from skrkit.sandbox.maa import policy, providers
 from skrkit.sandbox.world import World
 
 from .asgi_call import Answer, ask
-from .attested import HOST, Attester, b64, b64url, make_attester, make_world
+from .attested import HOST, Attester, b64, b64url, make_attester
 
 MINE = "mine.weu.attest.azure.net"
 UNSIGNED = "eyJhbGciOiJub25lIn0"
 CAPTURES = Path(os.environ.get("SKRKIT_CAPTURES") or Path(__file__).parents[4] / "shared" / "captures")
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = make_world(tmp_path_factory.mktemp("maa"))
-    yield made
-    made.store.close()
-
-
-@pytest.fixture(scope="module")
-def app(world: World) -> ASGIApp:
-    return maa.app(world)
 
 
 @pytest.fixture(scope="module")

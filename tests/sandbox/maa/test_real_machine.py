@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Literal
 
 import pytest
@@ -12,7 +11,6 @@ from starlette.types import ASGIApp
 from skrkit.encoding import b64url
 from skrkit.errors import ServiceError
 from skrkit.release.ports import CollectedEvidence
-from skrkit.sandbox import maa
 from skrkit.sandbox.maa.keys import jwks_of
 from skrkit.sandbox.machine import Machine
 from skrkit.sandbox.world import World
@@ -24,7 +22,7 @@ from skrkit.token.verify import VerifiedToken, verify_token
 from skrkit.tpm.client import Tpm, TransientKey
 
 from .asgi_call import Answer, ask
-from .attested import HOST, NOW, VM_ID, make_world
+from .attested import HOST, NOW, VM_ID
 
 PCRS = range(8)
 GUEST = f"https://{HOST}/attest/AzureGuest?api-version=2020-10-01"
@@ -41,18 +39,6 @@ class Wire:
 
     def close(self) -> None:
         """Nothing to close."""
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = make_world(tmp_path_factory.mktemp("maa"))
-    yield made
-    made.store.close()
-
-
-@pytest.fixture(scope="module")
-def app(world: World) -> ASGIApp:
-    return maa.app(world)
 
 
 @pytest.fixture

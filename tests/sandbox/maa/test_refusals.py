@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from starlette.types import ASGIApp
 
 from skrkit.evidence.eventlog import parse_event_log
-from skrkit.sandbox import maa
 from skrkit.sandbox.bootlog import boot_event_log
 from skrkit.sandbox.world import World
 
@@ -46,11 +45,6 @@ def world(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[Wo
     made = make_world(tmp_path_factory.mktemp("maa"), clock)
     yield made
     made.store.close()
-
-
-@pytest.fixture(scope="module")
-def app(world: World) -> ASGIApp:
-    return maa.app(world)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +14,14 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from starlette.types import ASGIApp
 
-from skrkit.sandbox import maa
 from skrkit.sandbox.maa.keys import jwks_of
 from skrkit.sandbox.world import World
 
 from .asgi_call import ask
-from .attested import HOST, NOW, Attester, b64, make_attester, make_world
+from .attested import HOST, NOW, Attester, b64, make_attester
 
 GUEST = f"https://{HOST}/attest/AzureGuest?api-version=2020-10-01"
 PLATFORM = f"https://{HOST}/attest/SevSnpVm?api-version=2022-08-01"
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = make_world(tmp_path_factory.mktemp("maa"))
-    yield made
-    made.store.close()
-
-
-@pytest.fixture(scope="module")
-def app(world: World) -> ASGIApp:
-    return maa.app(world)
 
 
 @pytest.fixture(scope="module")
